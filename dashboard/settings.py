@@ -1,0 +1,151 @@
+"""Every setting once: name, type, unit, default, meaning.
+
+A setting `lease_seconds` is read from the environment variable `DASHBOARD_LEASE_SECONDS`.
+Command-line options are the same settings under the same names and win over the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from dashboard.errors import FieldError, Invalid
+
+PREFIX = "DASHBOARD_"
+
+
+class Settings(BaseSettings):
+    """The settings of one dashboard, frozen at start."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    data: Path = Field(
+        Path("instance"), description="Folder of the database, the secret key and reports."
+    )
+    database: str = Field(
+        "",
+        description="SQLAlchemy URL of the database; empty means an SQLite file in the data folder."
+        " `postgresql://` means psycopg.",
+    )
+    tasks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Modules or .py files that register tasks, separated by commas."
+    )
+    demo: bool = Field(default=False, description="Add sample jobs and a week of sample history.")
+    timezone: str = Field("UTC", description="Time zone of new jobs that name none (IANA name).")
+    shutdown_grace: float = Field(
+        30, ge=0, le=3600, description="Seconds that running jobs get to end when stopping."
+    )
+    admin_password: SecretStr | None = Field(
+        None,
+        description="Password of the first account, `admin`; used only while there is no account."
+        " Without it a random one is printed once.",
+    )
+    secret_key: SecretStr | None = Field(
+        None, description="Key that signs sessions; without it one is made and kept in the folder."
+    )
+    lease_seconds: float = Field(
+        10, ge=1, le=3600, description="Seconds until another process takes over from a lost one."
+    )
+    retention_days: float = Field(
+        90, gt=0, le=36500, description="Days that finished runs are kept."
+    )
+    keep_runs: int = Field(
+        100, ge=0, le=1_000_000, description="Newest runs of each job kept whatever their age."
+    )
+    threads: int = Field(20, ge=1, le=1000, description="Runs at once in the thread executor.")
+    processes: int = Field(2, ge=1, le=256, description="Runs at once in the process executor.")
+    misfire_grace: int = Field(
+        60,
+        ge=1,
+        le=31_536_000,
+        description="Seconds a new job's run may start late before it counts as missed.",
+    )
+    public_url: str = Field(
+        "", description="Address people use; with https, cookies are sent over TLS only."
+    )
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _split_tasks(cls, value: object) -> object:
+        """Accept `a,b` from the environment as well as a list from the command line."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            message = f"“{value}” is not a known time zone; use a name such as Europe/Berlin or UTC"
+            raise ValueError(message) from error
+        return value
+
+    @cached_property
+    def database_url(self) -> str:
+        """The database as a full SQLAlchemy URL."""
+        if not self.database:
+            return f"sqlite:///{self.data.resolve() / 'dashboard.sqlite'}"
+        for short in ("postgresql://", "postgres://"):
+            if self.database.startswith(short):
+                return "postgresql+psycopg://" + self.database.removeprefix(short)
+        return self.database
+
+    def prepare_data_folder(self) -> None:
+        """Create the data folder, readable by its owner only.
+
+        Raises `OSError` when it cannot be created or is no folder.
+        """
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def load_secret_key(self) -> str:
+        """Return the signing key, making one on the first start.
+
+        `O_EXCL` lets exactly one of several processes that start together write the file; it is
+        written under another name first, so nobody ever reads half a key.
+        """
+        if self.secret_key is not None:
+            return self.secret_key.get_secret_value()
+        path = self.data / "secret_key"
+        if not path.exists():
+            draft = path.with_name(f"secret_key.{os.getpid()}.{secrets.token_hex(4)}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_hex(32))
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass  # another process was first: its key counts
+            finally:
+                draft.unlink()
+        return path.read_text(encoding="ascii").strip()
+
+
+def load_settings(**options: Any) -> Settings:
+    """Read the settings from `options` (those not None) and the environment.
+
+    Raises `Invalid` naming the option and what it allows.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise Invalid(
+            FieldError(
+                ".".join(str(part) for part in problem["loc"]),
+                problem["msg"].removeprefix("Value error, "),
+            )
+            for problem in error.errors(include_input=False, include_url=False)
+        ) from error

@@ -1,0 +1,134 @@
+"""The database: engine, sessions and what SQLite needs to be used by many threads.
+
+Two kinds of transaction, and no others: `read()` and `write()`. On SQLite a write transaction
+takes the write lock at its start (BEGIN IMMEDIATE): one that began by reading could not upgrade
+while another writes and would fail at once with "database is locked".
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event, make_url, select, update
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session
+
+from dashboard.errors import Invalid
+from dashboard.storage.models import Revision
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import Connection, Engine
+
+BUSY_SECONDS = 15
+"""How long a transaction waits for another process's lock before it gives up."""
+
+
+class Database:
+    """One database, for any number of threads."""
+
+    def __init__(self, url: str, *, pool_size: int = 48) -> None:
+        """Prepare an engine for `url`; nothing is opened yet.
+
+        Raises `Invalid` for a URL that names no usable database.
+        """
+        self.url = url
+        self.engine = _make_engine(url, pool_size)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._write_engine = self.engine.execution_options(dashboard_write=True)
+        # SQLite's own waiting polls and is unfair; threads of one process queue here instead.
+        self._writer: AbstractContextManager[Any] = (
+            threading.Lock() if self.is_sqlite else nullcontext()
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Open a session that sees one moment of the database and changes nothing."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self, *, touch: bool = True) -> Iterator[Session]:
+        """Open one transaction, committed at the end of the block, undone by an exception.
+
+        `touch` raises the revision, which makes live pages look again; only changes that no page
+        shows (heartbeats) go without.
+        """
+        with self._writer, Session(self._write_engine, expire_on_commit=False) as session:
+            yield session
+            if touch:
+                raise_revision(session)
+            session.commit()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def raise_revision(session: Session) -> None:
+    """Tell live pages that something changed, as part of the change's own transaction."""
+    session.execute(
+        update(Revision)
+        .where(Revision.id == 1)
+        .values(number=Revision.number + 1)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def read_revision(session: Session) -> int:
+    """Return the number that rises with every visible change."""
+    return session.scalars(select(Revision.number)).first() or 0
+
+
+def _make_engine(url: str, pool_size: int) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise Invalid.one(
+            "database", "This is not a database URL as SQLAlchemy reads it."
+        ) from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise Invalid.one(
+            "database", "An in-memory SQLite database forgets everything; name a file."
+        )
+    options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_pre_ping": True}
+    if parsed.get_backend_name() == "sqlite":
+        options["connect_args"] = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        options["pool_pre_ping"] = False
+    try:
+        engine = create_engine(parsed, **options)
+    except (ArgumentError, ImportError) as error:
+        message = f"The database driver of this URL cannot be used: {error}"
+        raise Invalid.one("database", message) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Set a new SQLite connection up for concurrent use.
+
+    WAL lets readers go on while one writes. synchronous=NORMAL loses nothing when the process
+    dies; only a power cut can undo the last moments, and never corrupts (sqlite.org/pragma.html).
+    """
+    connection.isolation_level = None  # transactions begin where we say, not where sqlite3 guesses
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "cache_size=-16000",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("dashboard_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

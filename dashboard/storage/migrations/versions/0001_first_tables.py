@@ -1,0 +1,381 @@
+"""first tables."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from alembic import op
+
+import dashboard.storage.models
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
+    """Apply it."""
+    op.create_table(
+        "audit",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.String(length=191), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=True),
+        sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("target", sa.String(length=191), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("audit", schema=None) as batch_op:
+        batch_op.create_index("ix_audit_action", ["action", "id"], unique=False)
+        batch_op.create_index("ix_audit_target", ["target", "id"], unique=False)
+
+    op.create_table(
+        "job",
+        sa.Column("id", sa.String(length=191), nullable=False),
+        sa.Column("name", sa.String(length=191), nullable=False),
+        sa.Column("task", sa.String(length=191), nullable=False),
+        sa.Column("parameters", sa.JSON(), nullable=False),
+        sa.Column("trigger", sa.JSON(), nullable=False),
+        sa.Column("timezone", sa.String(length=64), nullable=False),
+        sa.Column("executor", sa.String(length=32), nullable=False),
+        sa.Column("coalesce", sa.Boolean(), nullable=False),
+        sa.Column(
+            "max_instances", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "misfire_grace_time",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            nullable=True,
+        ),
+        sa.Column(
+            "next_run_time", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
+        ),
+        sa.Column("paused_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("paused_by", sa.String(length=191), nullable=True),
+        sa.Column("paused_reason", sa.Text(), nullable=True),
+        sa.Column("broken_reason", sa.Text(), nullable=True),
+        sa.Column("finished_reason", sa.Text(), nullable=True),
+        sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("notes", sa.Text(), nullable=False),
+        sa.Column(
+            "created_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
+        ),
+        sa.Column("created_by", sa.String(length=191), nullable=False),
+        sa.Column(
+            "updated_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
+        ),
+        sa.Column("updated_by", sa.String(length=191), nullable=False),
+        sa.Column("version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("job", schema=None) as batch_op:
+        batch_op.create_index("ix_job_name", ["name", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_job_next_run_time"), ["next_run_time"], unique=False)
+        batch_op.create_index(batch_op.f("ix_job_paused_at"), ["paused_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_job_task"), ["task"], unique=False)
+
+    op.create_table(
+        "job_health",
+        sa.Column("job_id", sa.String(length=191), nullable=False),
+        sa.Column(
+            "last_run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
+        ),
+        sa.Column(
+            "last_state",
+            sa.Enum(
+                "queued",
+                "running",
+                "succeeded",
+                "failed",
+                "missed",
+                "skipped",
+                "interrupted",
+                "cancelled",
+                name="runstate",
+                native_enum=False,
+                length=16,
+            ),
+            nullable=True,
+        ),
+        sa.Column(
+            "last_finished_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
+        ),
+        sa.Column(
+            "last_success_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
+        ),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column(
+            "failing_since", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
+        ),
+        sa.Column(
+            "consecutive_failures",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            nullable=False,
+        ),
+        sa.Column("recent", sa.JSON(), nullable=False),
+        sa.Column("usual_duration", sa.Float(), nullable=True),
+        sa.Column("long_duration", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("job_id"),
+    )
+    with op.batch_alter_table("job_health", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_job_health_failing_since"), ["failing_since"], unique=False
+        )
+
+    lease_table = op.create_table(
+        "lease",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("holder", sa.String(length=64), nullable=False),
+        sa.Column("machine", sa.String(length=255), nullable=False),
+        sa.Column("pid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("pid_started", sa.Float(), nullable=False),
+        sa.Column(
+            "renewed_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
+        ),
+        sa.Column("until", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    revision_table = op.create_table(
+        "revision",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "run",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("job_id", sa.String(length=191), nullable=False),
+        sa.Column("job_name", sa.String(length=191), nullable=False),
+        sa.Column("task", sa.String(length=191), nullable=False),
+        sa.Column("parameters", sa.JSON(), nullable=False),
+        sa.Column(
+            "scheduled_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
+        ),
+        sa.Column("attempt", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "origin",
+            sa.Enum(
+                "schedule",
+                "manual",
+                "retry",
+                "backfill",
+                name="origin",
+                native_enum=False,
+                length=16,
+            ),
+            nullable=False,
+        ),
+        sa.Column("requested_by", sa.String(length=191), nullable=True),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "queued",
+                "running",
+                "succeeded",
+                "failed",
+                "missed",
+                "skipped",
+                "interrupted",
+                "cancelled",
+                name="runstate",
+                native_enum=False,
+                length=16,
+            ),
+            nullable=False,
+        ),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column(
+            "coalesced", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("queued_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("started_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column(
+            "finished_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
+        ),
+        sa.Column("duration", sa.Float(), nullable=True),
+        sa.Column("executor", sa.String(length=32), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=True),
+        sa.Column("process", sa.String(length=64), nullable=True),
+        sa.Column("error_type", sa.Text(), nullable=True),
+        sa.Column("error_message", sa.Text(), nullable=True),
+        sa.Column("traceback", sa.Text(), nullable=True),
+        sa.Column("fingerprint", sa.String(length=64), nullable=True),
+        sa.Column("result", sa.Text(), nullable=True),
+        sa.Column("progress", sa.JSON(), nullable=True),
+        sa.Column(
+            "log_dropped", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("job_id", "scheduled_at", "attempt", name="uq_run_fire_time"),
+    )
+    with op.batch_alter_table("run", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_run_active",
+            ["job_id", "state"],
+            unique=False,
+            sqlite_where=sa.text("state IN ('queued', 'running')"),
+            postgresql_where=sa.text("state IN ('queued', 'running')"),
+        )
+        batch_op.create_index("ix_run_fingerprint", ["fingerprint", "id"], unique=False)
+        batch_op.create_index("ix_run_job", ["job_id", "id"], unique=False)
+        batch_op.create_index("ix_run_state", ["state", "id"], unique=False)
+
+    op.create_table(
+        "run_log",
+        sa.Column(
+            "run_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column(
+            "seq",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("level", sa.String(length=16), nullable=False),
+        sa.Column("logger", sa.String(length=191), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "seq"),
+    )
+    op.create_table(
+        "run_stats",
+        sa.Column("job_id", sa.String(length=191), nullable=False),
+        sa.Column("hour", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column(
+            "succeeded", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("failed", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("missed", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("skipped", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "interrupted", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column(
+            "cancelled", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
+        ),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "hour"),
+    )
+    with op.batch_alter_table("run_stats", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_run_stats_hour"), ["hour"], unique=False)
+
+    op.create_table(
+        "run_step",
+        sa.Column(
+            "run_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column(
+            "index",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=False,
+            nullable=False,
+        ),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "queued",
+                "running",
+                "succeeded",
+                "failed",
+                "missed",
+                "skipped",
+                "interrupted",
+                "cancelled",
+                name="runstate",
+                native_enum=False,
+                length=16,
+            ),
+            nullable=False,
+        ),
+        sa.Column(
+            "started_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
+        ),
+        sa.Column(
+            "finished_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
+        ),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("run_id", "index"),
+    )
+    op.create_table(
+        "scheduler_life",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("process", sa.String(length=64), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("pid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("version", sa.String(length=32), nullable=False),
+        sa.Column("began_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("ended", sa.String(length=16), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "user",
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("name", sa.String(length=191), nullable=False),
+        sa.Column("password_hash", sa.Text(), nullable=False),
+        sa.Column(
+            "role",
+            sa.Enum("viewer", "operator", "admin", name="role", native_enum=False, length=16),
+            nullable=False,
+        ),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("epoch", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "created_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+    )
+    # The two tables of exactly one row; everything else starts empty.
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    op.bulk_insert(revision_table, [{"id": 1, "number": 0}])
+    op.bulk_insert(
+        lease_table,
+        [
+            {
+                "name": "scheduler",
+                "holder": "",
+                "machine": "",
+                "pid": 0,
+                "pid_started": 0.0,
+                "renewed_at": epoch,
+                "until": epoch,
+            }
+        ],
+    )
