@@ -1,0 +1,163 @@
+"""Counting finished runs into each job's health and the hourly statistics.
+
+Called inside the transaction that writes the runs' final states, so the numbers on the pages and
+the rows behind them cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 -- a dataclass field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dashboard.storage.models import ALL_JOBS, PROBLEMS, JobHealth, RunState, RunStats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy.orm import Session
+
+T = TypeVar("T")
+
+RECENT_RUNS = 30
+"""Runs kept in a job's strip, and the runs that tell its usual duration."""
+
+ROWS_A_QUERY = 500
+"""Ids in one IN list: databases limit the parameters of a statement."""
+
+COUNTED = (
+    RunState.SUCCEEDED,
+    RunState.FAILED,
+    RunState.MISSED,
+    RunState.SKIPPED,
+    RunState.INTERRUPTED,
+    RunState.CANCELLED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """What health and statistics need to know of one run that ended."""
+
+    run_id: int
+    job_id: str
+    state: RunState
+    scheduled_at: datetime
+    finished_at: datetime
+    duration: float | None  # seconds
+    error: str | None = None  # one line
+
+
+def count_finished(session: Session, runs: Sequence[FinishedRun]) -> None:
+    """Add `runs`, oldest first, to the health of their jobs and to the hourly statistics."""
+    if not runs:
+        return
+    by_job: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        by_job.setdefault(run.job_id, []).append(run)
+    for job_ids in batches(list(by_job), ROWS_A_QUERY):
+        _update_health(session, {job_id: by_job[job_id] for job_id in job_ids})
+    _add_stats(session, runs)
+
+
+def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut `items` into pieces of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def upsert(session: Session, table: type[Any]) -> Any:
+    """Return the dialect's INSERT for `table`, the one that knows ON CONFLICT."""
+    kind = session.get_bind().dialect.name
+    dialect = postgresql if kind == "postgresql" else sqlite
+    model: Table = table.__table__
+    return dialect.insert(model)
+
+
+def _update_health(session: Session, by_job: dict[str, list[FinishedRun]]) -> None:
+    columns = JobHealth.__table__.columns
+    found = session.execute(select(*columns).where(columns.job_id.in_(by_job)))
+    rows = {row["job_id"]: dict(row) for row in found.mappings()}
+    for job_id, runs in by_job.items():
+        row = rows.setdefault(job_id, _unknown_health(job_id))
+        recent = list(row["recent"])
+        for run in runs:
+            _add_run(row, run)
+            recent.append(
+                [
+                    run.run_id,
+                    run.state.value,
+                    None if run.duration is None else round(run.duration, 6),
+                    run.scheduled_at.isoformat(timespec="seconds"),
+                ]
+            )
+        row["recent"] = recent[-RECENT_RUNS:]
+        row["usual_duration"], row["long_duration"] = usual_durations(row["recent"])
+    statement = upsert(session, JobHealth)
+    statement = statement.on_conflict_do_update(
+        index_elements=["job_id"],
+        set_={c.name: statement.excluded[c.name] for c in columns if c.name != "job_id"},
+    )
+    session.execute(statement, [rows[job_id] for job_id in by_job])
+
+
+def _unknown_health(job_id: str) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(JobHealth.__table__.columns.keys())
+    return row | {"job_id": job_id, "consecutive_failures": 0, "recent": []}
+
+
+def _add_run(row: dict[str, Any], run: FinishedRun) -> None:
+    """Let one run change a job's health.
+
+    Missed, skipped and cancelled runs say nothing about whether the task works: they show in the
+    strip, but neither begin nor end a failure.
+    """
+    row["last_run_id"] = run.run_id
+    row["last_state"] = run.state
+    row["last_finished_at"] = run.finished_at
+    if run.state is RunState.SUCCEEDED:
+        row["last_success_at"] = run.finished_at
+        row["failing_since"] = None
+        row["consecutive_failures"] = 0
+    elif run.state in PROBLEMS:
+        row["consecutive_failures"] += 1
+        row["failing_since"] = row["failing_since"] or run.finished_at
+        row["last_error"] = run.error
+
+
+def usual_durations(recent: Iterable[Sequence[Any]]) -> tuple[float | None, float | None]:
+    """Return median and 95th percentile in seconds of the successes among `recent`."""
+    seconds = sorted(
+        entry[2]
+        for entry in recent
+        if entry[1] == RunState.SUCCEEDED.value and entry[2] is not None
+    )
+    if not seconds:
+        return None, None
+    last = len(seconds) - 1
+    return seconds[last // 2], seconds[round(last * 0.95)]
+
+
+def _add_stats(session: Session, runs: Sequence[FinishedRun]) -> None:
+    rows: dict[tuple[str, datetime], dict[str, Any]] = {}
+    for run in runs:
+        hour = run.finished_at.replace(minute=0, second=0, microsecond=0)
+        for job_id in (run.job_id, ALL_JOBS):
+            row = rows.get((job_id, hour))
+            if row is None:
+                row = {"job_id": job_id, "hour": hour, "seconds": 0.0}
+                row |= {state.value: 0 for state in COUNTED}
+                rows[job_id, hour] = row
+            row[run.state.value] += 1
+            row["seconds"] += run.duration or 0.0
+    statement = upsert(session, RunStats)
+    counted = [state.value for state in COUNTED] + ["seconds"]
+    columns = RunStats.__table__.columns
+    statement = statement.on_conflict_do_update(
+        index_elements=["job_id", "hour"],
+        set_={name: columns[name] + statement.excluded[name] for name in counted},
+    )
+    session.execute(statement, list(rows.values()))

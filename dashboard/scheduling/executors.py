@@ -1,0 +1,280 @@
+"""Where runs are executed: threads of this process, or a pool of worker processes.
+
+They are APScheduler executors that also take runs claimed from the database. How a run ended
+leaves as an APScheduler event stamped with its `Outcome`; the recorder listens. Every run handed
+over leaves exactly one such event, also when its worker dies.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import multiprocessing
+import threading
+import time
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
+from apscheduler.executors.base import BaseExecutor
+from apscheduler.executors.pool import ThreadPoolExecutor
+
+from dashboard.records import Outcome, RunIdentity
+from dashboard.runcontext import run_task
+from dashboard.storage.models import RunState
+from dashboard.tasks import load_task_modules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
+    from multiprocessing.queues import Queue
+
+    from dashboard.records import Record, RunSink
+    from dashboard.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+THREADS = "threads"
+PROCESSES = "processes"
+EXECUTOR_NAMES = (THREADS, PROCESSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A run that is committed as running in this process and must now be started."""
+
+    task: str
+    parameters: dict[str, Any]
+    identity: RunIdentity
+
+
+class RunExecutor(BaseExecutor):  # type: ignore[misc]
+    """What threads and processes share: counting slots and reporting how runs end."""
+
+    def __init__(self, capacity: int, settings: Settings) -> None:
+        """Run at most `capacity` runs at once."""
+        super().__init__()
+        self.capacity = capacity
+        self._settings = settings
+        self._in_flight: dict[int, Claim] = {}
+        self._idle = threading.Condition()
+        self._on_free: Callable[[], None] = lambda: None
+
+    @property
+    def free(self) -> int:
+        """How many more runs could start now."""
+        return self.capacity - len(self._in_flight)
+
+    @property
+    def in_flight(self) -> list[Claim]:
+        """The runs that were handed over and have not ended."""
+        return list(self._in_flight.values())
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each run that ends."""
+        self._on_free = callback
+
+    def hand_over(self, claims: Sequence[Claim]) -> None:
+        """Start runs. Their rows say `running` already, so none may be forgotten here."""
+        for claim in claims:
+            self._in_flight[claim.identity.id] = claim
+        for claim in claims:
+            try:
+                future = self._submit(claim)
+            except Exception as error:  # noqa: BLE001 -- reported as the run's own end
+                self._end(claim, _lost(claim, f"It could not be started: {error}"))
+            else:
+                future.add_done_callback(lambda done, claim=claim: self._finished(claim, done))
+
+    def wait(self, deadline: float) -> bool:
+        """Wait until nothing runs any more or the monotonic clock reaches `deadline`."""
+        with self._idle:
+            return self._idle.wait_for(
+                lambda: not self._in_flight, max(0.0, deadline - time.monotonic())
+            )
+
+    def _submit(self, claim: Claim) -> Future[Outcome]:
+        """Hand one run to the pool."""
+        raise NotImplementedError  # pragma: no cover -- abstract
+
+    def _finished(self, claim: Claim, future: Future[Outcome]) -> None:
+        try:
+            outcome = future.result()
+        except BrokenProcessPool:
+            outcome = _lost(claim, "Its worker process died. It may have been killed or crashed.")
+        except BaseException as error:  # noqa: BLE001 -- reported as the run's own end
+            outcome = _lost(claim, f"Its result did not come back: {error!r}")
+        self._end(claim, outcome)
+
+    def _end(self, claim: Claim, outcome: Outcome) -> None:
+        identity = claim.identity
+        succeeded = outcome.state == RunState.SUCCEEDED
+        event = JobExecutionEvent(
+            EVENT_JOB_EXECUTED if succeeded else EVENT_JOB_ERROR,
+            identity.job_id,
+            "default",
+            identity.scheduled_at,
+            retval=outcome.result,
+            traceback=outcome.traceback,
+        )
+        event.outcome = outcome
+        event.run_id = outcome.run_id
+        event.started_at = outcome.started_at
+        event.duration = outcome.duration
+        try:
+            self._scheduler._dispatch_event(event)  # noqa: SLF001 -- as APScheduler's executors do
+        finally:
+            with self._idle:
+                self._in_flight.pop(identity.id, None)
+                self._idle.notify_all()
+            self._on_free()
+
+
+class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):  # type: ignore[misc]
+    """Runs in threads of this process."""
+
+    def __init__(self, capacity: int, settings: Settings, sink: RunSink) -> None:
+        """Make a pool of `capacity` threads whose runs speak to `sink`."""
+        RunExecutor.__init__(self, capacity, settings)
+        self._sink = sink
+        self._stopping = threading.Event()
+        self._pool = concurrent.futures.ThreadPoolExecutor(capacity, thread_name_prefix="run")
+
+    def _submit(self, claim: Claim) -> Future[Outcome]:
+        return self._pool.submit(
+            run_task,
+            claim.task,
+            claim.parameters,
+            claim.identity,
+            self._sink,
+            self._settings,
+            cancellation=self._stopping,
+        )
+
+    def cancel(self) -> None:
+        """Ask all runs to end. A thread cannot be stopped from outside; its task has to look."""
+        self._stopping.set()
+
+    def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
+        """Take no more runs."""
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+
+
+class ProcessRunExecutor(RunExecutor):
+    """Runs in worker processes, which are started with the first run that needs them."""
+
+    def __init__(self, capacity: int, settings: Settings, sink: RunSink) -> None:
+        """Make a pool of at most `capacity` processes whose runs speak to `sink`."""
+        super().__init__(capacity, settings)
+        self._sink = sink
+        self._context = multiprocessing.get_context("spawn")
+        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+        self._records: Queue[Record | None] | None = None
+
+    def _submit(self, claim: Claim) -> Future[Outcome]:
+        arguments = (claim.task, claim.parameters, claim.identity)
+        if self._pool is None:
+            self._pool = self._make_pool()
+        try:
+            return self._pool.submit(_run_in_worker, *arguments)
+        except BrokenProcessPool:
+            logger.warning("a worker process died; the pool is replaced")
+            self._pool = self._make_pool()
+            return self._pool.submit(_run_in_worker, *arguments)
+
+    def _make_pool(self) -> concurrent.futures.ProcessPoolExecutor:
+        if self._records is None:
+            self._records = cast("Queue[Record | None]", self._context.Queue())
+            threading.Thread(target=self._pass_on, name="process-records", daemon=True).start()
+        return concurrent.futures.ProcessPoolExecutor(
+            self.capacity,
+            mp_context=self._context,
+            initializer=_start_worker,
+            initargs=(self._settings, self._records),
+        )
+
+    def _pass_on(self) -> None:
+        """Bring what workers say to the sink of this process."""
+        records = self._records
+        while records is not None:
+            try:
+                record = records.get()
+            except (EOFError, OSError):
+                return
+            except Exception:
+                # A worker that was killed in the middle of a message leaves half of one.
+                logger.warning("a message from a worker process could not be read", exc_info=True)
+                continue
+            if record is None:
+                return
+            self._sink.emit(record)
+
+    def cancel(self) -> None:
+        """End the worker processes; their runs end as interrupted."""
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):  # noqa: SLF001 -- no public way before 3.14
+                process.terminate()
+
+    def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
+        """Take no more runs and let the workers go."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=wait, cancel_futures=True)
+        if self._records is not None:
+            self._records.put(None)
+            self._records.close()
+
+    def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
+        """Refuse plain APScheduler jobs: those belong to a host's own executors."""
+        message = f"job {job.id!r} is not a job of the dashboard ({len(run_times)} run times)"
+        raise TypeError(message)
+
+
+_worker_sink: _QueueSink
+_worker_settings: Settings
+
+
+class _QueueSink:
+    """The sink inside a worker process: everything goes to the parent."""
+
+    def __init__(self, records: Queue[Record | None]) -> None:
+        self._records = records
+
+    def emit(self, record: Record) -> None:
+        self._records.put(record)
+
+
+def _start_worker(settings: Settings, records: Queue[Record | None]) -> None:
+    """Prepare a worker process. It has imported nothing of the parent's tasks."""
+    global _worker_sink, _worker_settings  # noqa: PLW0603 -- a pool's initializer has no other way
+    from dashboard.capture import install_capture  # noqa: PLC0415
+
+    import_tasks(settings)
+    install_capture()
+    _worker_sink = _QueueSink(records)
+    _worker_settings = settings
+
+
+def _run_in_worker(task: str, parameters: dict[str, Any], identity: RunIdentity) -> Outcome:
+    return run_task(task, parameters, identity, _worker_sink, _worker_settings)
+
+
+def import_tasks(settings: Settings) -> list[Any]:
+    """Register the shipped tasks and those of the settings; return what could not be loaded."""
+    from dashboard.samples import register_samples  # noqa: PLC0415 -- they import what they use
+
+    register_samples()
+    return load_task_modules(settings.tasks)
+
+
+def _lost(claim: Claim, reason: str) -> Outcome:
+    now = datetime.now(UTC)
+    return Outcome(
+        run_id=claim.identity.id,
+        state=RunState.INTERRUPTED,
+        started_at=now,
+        finished_at=now,
+        duration=None,
+        error_message=reason,
+    )

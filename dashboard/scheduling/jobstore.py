@@ -1,0 +1,238 @@
+"""Jobs as readable rows: task name, JSON parameters, JSON trigger. Nothing here is ever unpickled.
+
+`TableJobStore` is the same rows as an APScheduler job store, for code that holds the scheduler
+(`scheduler.get_jobs()`, `pause_job`, `remove_job`). The tick reads rows directly.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from apscheduler.job import Job as StockJob
+from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLookupError
+from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from dashboard.errors import DashboardError
+from dashboard.scheduling import triggers
+from dashboard.storage.models import Job
+from dashboard.tasks import Task, all_tasks, get_task
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import Row
+    from sqlalchemy.orm import Session
+
+    from dashboard.scheduling.triggers import Schedule
+    from dashboard.settings import Settings
+    from dashboard.storage.db import Database
+
+CACHED_SCHEDULES = 50_000
+
+
+class ScheduleCache:
+    """Parsed triggers by job and version: the tick of a busy second parses none."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._kept: OrderedDict[str, tuple[int, Schedule]] = OrderedDict()
+
+    def of(self, job: Row[Any]) -> Schedule:
+        """Return the schedule of a row with id, version, trigger and timezone.
+
+        Raises `Invalid` for a trigger that cannot be read.
+        """
+        found = self._kept.get(job.id)
+        if found is not None and found[0] == job.version:
+            return found[1]
+        schedule = triggers.load(job.trigger, timezone=job.timezone)
+        self._kept[job.id] = (job.version, schedule)
+        if len(self._kept) > CACHED_SCHEDULES:
+            self._kept.popitem(last=False)
+        return schedule
+
+
+def next_due(session: Session) -> datetime | None:
+    """Return when the next job that may fire is due."""
+    return session.scalar(
+        select(Job.next_run_time)
+        .where(Job.next_run_time.is_not(None), Job.paused_at.is_(None), Job.broken_reason.is_(None))
+        .order_by(Job.next_run_time)
+        .limit(1)
+    )
+
+
+def why_broken(job: Job, executors: Collection[str]) -> str | None:
+    """Say why a job cannot be run as it stands, or None when it can."""
+    try:
+        get_task(job.task)
+        triggers.load(job.trigger, timezone=job.timezone)
+    except DashboardError as error:
+        return str(error)
+    if job.executor not in executors:
+        known = ", ".join(sorted(executors))
+        return f"There is no executor “{job.executor}”. There are: {known}."
+    return None
+
+
+def recheck_jobs(session: Session, now: datetime, executors: Collection[str]) -> None:
+    """Mark jobs that cannot run (their task is gone) and free those that can again.
+
+    A repaired job keeps its next run time: fire times that passed while it was broken are treated
+    like those of any other delay, by its misfire grace time and coalescing.
+    """
+    known = [task.name for task in all_tasks()]
+    doubtful = select(Job).where(
+        Job.broken_reason.is_not(None)
+        | Job.task.not_in(known)
+        | Job.executor.not_in(sorted(executors))
+    )
+    for job in session.scalars(doubtful):
+        reason = why_broken(job, executors)
+        if reason != job.broken_reason:
+            job.broken_reason = reason
+            job.updated_at = now
+            job.version += 1
+    session.flush()
+
+
+class TableJobStore(BaseJobStore):  # type: ignore[misc]
+    """The table `job` as an APScheduler job store. It never deletes what it cannot read."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        """Serve the jobs of `database`."""
+        self._database = database
+        self._settings = settings
+
+    def lookup_job(self, job_id: str) -> StockJob | None:
+        """Return one job; None for one that is unknown or broken."""
+        with self._database.read() as session:
+            row = session.get(Job, job_id)
+            return None if row is None or row.broken_reason else self._stock(row)
+
+    def get_due_jobs(self, now: datetime) -> list[StockJob]:
+        """Return the jobs that are due, most urgent first."""
+        due = Job.next_run_time <= now, Job.paused_at.is_(None)
+        return self._stock_jobs(select(Job).where(*due).order_by(Job.next_run_time))
+
+    def get_next_run_time(self) -> datetime | None:
+        """Return when the next job is due."""
+        with self._database.read() as session:
+            return next_due(session)
+
+    def get_all_jobs(self) -> list[StockJob]:
+        """Return all jobs that can be read, paused and finished ones last."""
+        order = (Job.next_run_time.is_(None), Job.next_run_time, Job.id)
+        return self._stock_jobs(select(Job).order_by(*order))
+
+    def add_job(self, job: StockJob) -> None:
+        """Keep a job of a registered task.
+
+        Raises `ConflictingIdError` for an id that exists, `ValueError` for a callable that is not
+        a registered task or a trigger that has no JSON form.
+        """
+        now = datetime.now(UTC)
+        task = _task_of(job.func)
+        schedule = triggers.from_trigger(job.trigger)
+        bound = task.parameters.from_call(job.args, job.kwargs)
+        row = Job(
+            id=job.id,
+            name=job.name,
+            task=task.name,
+            parameters=bound,
+            trigger=schedule.data,
+            timezone=schedule.timezone,
+            executor=task.executor if job.executor == "default" else job.executor,
+            coalesce=job.coalesce,
+            max_instances=job.max_instances,
+            misfire_grace_time=job.misfire_grace_time,
+            next_run_time=job.next_run_time,
+            paused_at=now if job.next_run_time is None else None,
+            tags=[],
+            notes="",
+            created_at=now,
+            created_by="code",
+            updated_at=now,
+            updated_by="code",
+        )
+        try:
+            with self._database.write() as session:
+                session.add(row)
+                session.flush()
+        except IntegrityError as error:
+            raise ConflictingIdError(job.id) from error
+
+    def update_job(self, job: StockJob) -> None:
+        """Take over what APScheduler changed; no next run time means paused, as it does there."""
+        schedule = triggers.from_trigger(job.trigger)
+        now = datetime.now(UTC)
+        paused = job.next_run_time is None
+        with self._database.write() as session:
+            changed = session.execute(
+                update(Job)
+                .where(Job.id == job.id)
+                .values(
+                    name=job.name,
+                    trigger=schedule.data,
+                    timezone=schedule.timezone,
+                    coalesce=job.coalesce,
+                    max_instances=job.max_instances,
+                    misfire_grace_time=job.misfire_grace_time,
+                    next_run_time=job.next_run_time,
+                    paused_at=func.coalesce(Job.paused_at, now) if paused else None,
+                    updated_at=now,
+                    updated_by="code",
+                    version=Job.version + 1,
+                )
+                .execution_options(synchronize_session=False)
+            )
+            if changed.rowcount == 0:  # type: ignore[attr-defined]
+                raise JobLookupError(job.id)
+
+    def remove_job(self, job_id: str) -> None:
+        """Remove one job; its runs stay."""
+        with self._database.write() as session:
+            removed = session.execute(delete(Job).where(Job.id == job_id))
+            if removed.rowcount == 0:  # type: ignore[attr-defined]
+                raise JobLookupError(job_id)
+
+    def remove_all_jobs(self) -> None:
+        """Remove all jobs; their runs stay."""
+        with self._database.write() as session:
+            session.execute(delete(Job))
+
+    def _stock_jobs(self, query: Select[tuple[Job]]) -> list[StockJob]:
+        with self._database.read() as session:
+            rows = session.scalars(query.where(Job.broken_reason.is_(None))).all()
+        return [self._stock(row) for row in rows]
+
+    def _stock(self, row: Job) -> StockJob:
+        task = get_task(row.task)
+        arguments, named = task.parameters.bind(row.parameters)
+        job = StockJob(
+            self._scheduler,
+            id=row.id,
+            name=row.name,
+            func=task.function,
+            args=arguments,
+            kwargs=named,
+            trigger=triggers.load(row.trigger, timezone=row.timezone).trigger,
+            executor=row.executor,
+            coalesce=row.coalesce,
+            max_instances=row.max_instances,
+            misfire_grace_time=row.misfire_grace_time,
+            next_run_time=row.next_run_time,
+        )
+        job._jobstore_alias = self._alias  # noqa: SLF001 -- as APScheduler's own stores do
+        return job
+
+
+def _task_of(function: Any) -> Task:
+    for task in all_tasks():
+        if task.function is function:
+            return task
+    message = f"{function!r} is not a registered task; decorate it with @task"
+    raise ValueError(message)

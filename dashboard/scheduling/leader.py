@@ -1,0 +1,180 @@
+"""Who leads: a lease row that exactly one process holds at a time.
+
+Every transaction that starts runs first renews the lease in that same transaction, so a process
+that lost it (stopped for a while, cut off) finds out before it can start anything. Times are the
+database's own, because the clocks of several machines differ.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+from sqlalchemy import func, or_, select, update
+
+from dashboard.storage.models import Lease, SchedulerLife
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+SCHEDULER = "scheduler"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process, told apart from every other that is or was."""
+
+    process: str
+    host: str
+    machine: str
+    pid: int
+    pid_started: float
+
+    @classmethod
+    def of_this_process(cls) -> Identity:
+        """Describe the calling process."""
+        pid = os.getpid()
+        host = socket.gethostname()
+        return cls(
+            process=f"{host[:40]}:{pid}:{secrets.token_hex(4)}",
+            host=host,
+            machine=_machine(host),
+            pid=pid,
+            pid_started=psutil.Process(pid).create_time(),
+        )
+
+
+def _machine(host: str) -> str:
+    """Name the machine and process-id namespace, in which a pid means one process.
+
+    Two containers may have the same host name, but not the same namespace.
+    """
+    try:
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        namespace = 0
+    return f"{host}/{namespace}/{psutil.boot_time():.0f}"[:255]
+
+
+class Leadership:
+    """This process's side of the lease."""
+
+    def __init__(self, identity: Identity, *, seconds: float, version: str) -> None:
+        """Describe a lease of `seconds` for the process `identity`; nothing is taken yet."""
+        self.identity = identity
+        self.leading = False
+        self._length = timedelta(seconds=seconds)
+        self._version = version
+        self._life: int | None = None
+
+    def is_due(self, session: Session) -> bool:
+        """Say, without writing, whether `hold` would now change anything worth a transaction."""
+        lease = session.get_one(Lease, SCHEDULER)
+        now = database_now(session)
+        if lease.holder == self.identity.process:
+            return lease.until - now < self._length * 2 / 3
+        return lease.until <= now or self._is_dead(lease)
+
+    def hold(self, session: Session) -> bool:
+        """Take or keep the lease inside the caller's write transaction; True while leading."""
+        now = database_now(session)
+        mine = Lease.holder == self.identity.process
+        if not self._take(session, now, or_(mine, Lease.until <= now)):
+            lease = session.get_one(Lease, SCHEDULER)
+            if not (
+                self._is_dead(lease) and self._take(session, now, Lease.holder == lease.holder)
+            ):
+                self.leading = False
+                self._life = None
+                return False
+        self._note_life(session, now)
+        self.leading = True
+        return True
+
+    def release(self, session: Session) -> None:
+        """Give the lease back at a clean stop, so that the next process need not wait."""
+        now = database_now(session)
+        session.execute(
+            update(Lease)
+            .where(Lease.name == SCHEDULER, Lease.holder == self.identity.process)
+            .values(holder="", until=now)
+        )
+        if self._life is not None:
+            session.execute(
+                update(SchedulerLife)
+                .where(SchedulerLife.id == self._life)
+                .values(seen_at=now, ended="stopped")
+            )
+        self.leading = False
+        self._life = None
+
+    def _take(self, session: Session, now: datetime, condition: object) -> bool:
+        result = session.execute(
+            update(Lease)
+            .where(Lease.name == SCHEDULER, condition)  # type: ignore[arg-type]
+            .values(
+                holder=self.identity.process,
+                machine=self.identity.machine,
+                pid=self.identity.pid,
+                pid_started=self.identity.pid_started,
+                renewed_at=now,
+                until=now + self._length,
+            )
+            .execution_options(synchronize_session=False)
+        )
+        return result.rowcount == 1  # type: ignore[attr-defined,no-any-return]
+
+    def _note_life(self, session: Session, now: datetime) -> None:
+        """Keep the record of when a scheduler was alive."""
+        if self._life is not None:
+            session.execute(
+                update(SchedulerLife).where(SchedulerLife.id == self._life).values(seen_at=now)
+            )
+            return
+        session.execute(
+            update(SchedulerLife).where(SchedulerLife.ended.is_(None)).values(ended="lost")
+        )
+        life = SchedulerLife(
+            process=self.identity.process,
+            host=self.identity.host,
+            pid=self.identity.pid,
+            version=self._version,
+            began_at=now,
+            seen_at=now,
+        )
+        session.add(life)
+        session.flush()
+        self._life = life.id
+
+    def _is_dead(self, lease: Lease) -> bool:
+        """Say whether the holder was a process of this machine that is gone.
+
+        Only then need nobody wait for the lease to run out: after a crash, the restarted process
+        leads at once.
+        """
+        if lease.machine != self.identity.machine or not lease.holder:
+            return False
+        try:
+            started = psutil.Process(lease.pid).create_time()
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.Error:
+            return False
+        return abs(started - lease.pid_started) > 1
+
+
+def database_now(session: Session) -> datetime:
+    """Return the database's idea of the present; SQLite's is this machine's clock."""
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment = session.scalar(select(func.clock_timestamp()))
+    if moment is None:  # pragma: no cover -- the function always answers
+        message = "the database did not tell the time"
+        raise RuntimeError(message)
+    return moment.astimezone(UTC)

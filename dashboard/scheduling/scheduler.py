@@ -1,0 +1,254 @@
+"""The scheduler: APScheduler's background thread and life cycle, around a tick of our own.
+
+Why not `super()._process_jobs()`: it submits job by job, each with its own commit, forgets a fire
+time when anything fails in between, removes jobs whose executor is unknown, and any exception
+ends its thread while `running` stays true. Here one transaction claims everything that is due and
+nothing that happens in a tick can end the thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    EVENT_JOB_SUBMITTED,
+    EVENT_SCHEDULER_SHUTDOWN,
+    JobExecutionEvent,
+    JobSubmissionEvent,
+    SchedulerEvent,
+)
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.schedulers.base import STATE_PAUSED, STATE_STOPPED
+from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboard.scheduling import claims, jobstore
+from dashboard.scheduling.executors import (
+    PROCESSES,
+    THREADS,
+    ProcessRunExecutor,
+    RunExecutor,
+    ThreadRunExecutor,
+)
+from dashboard.scheduling.leader import Identity, Leadership
+from dashboard.storage.db import raise_revision
+from dashboard.storage.models import ACTIVE_RUN, Run
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from dashboard.history.recorder import Recorder
+    from dashboard.settings import Settings
+    from dashboard.storage.db import Database
+
+logger = logging.getLogger(__name__)
+
+LOOK = 1.0
+"""Seconds after which the database is looked at even if nothing is due: other processes write too."""
+
+GAP = 0.025
+"""Seconds between two ticks under load. Ticking at every due instant costs four times the CPU."""
+
+RETRY = 0.5
+"""Seconds until the next tick after one that failed."""
+
+
+class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
+    """A `BackgroundScheduler` whose every firing is a row before it is a call."""
+
+    def __init__(
+        self,
+        database: Database,
+        recorder: Recorder,
+        identity: Identity,
+        settings: Settings,
+        *,
+        version: str,
+    ) -> None:
+        """Prepare to schedule the jobs of `database`; nothing starts yet."""
+        self.database = database
+        self.identity = identity
+        self.settings = settings
+        self.leadership = Leadership(identity, seconds=settings.lease_seconds, version=version)
+        self.failing_since: datetime | None = None
+        self._recorder = recorder
+        self._schedules = jobstore.ScheduleCache()
+        self._backlog = False  # queued runs wait for a free slot
+        self._hot = True  # the last tick found work: look again without asking first
+        super().__init__(timezone=UTC)
+        self.add_jobstore(jobstore.TableJobStore(database, settings), "default")
+        for alias, executor in (
+            (THREADS, ThreadRunExecutor(settings.threads, settings, recorder)),
+            (PROCESSES, ProcessRunExecutor(settings.processes, settings, recorder)),
+        ):
+            executor.when_free(self._slot_freed)
+            self.add_executor(executor, alias)
+        recorder.when_written(self._slot_freed)
+        self.add_listener(recorder.on_event, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+
+    @property
+    def executors(self) -> dict[str, RunExecutor]:
+        """The executors that take claimed runs, by alias."""
+        return {
+            alias: executor
+            for alias, executor in self._executors.items()
+            if isinstance(executor, RunExecutor)
+        }
+
+    def wakeup(self) -> None:
+        """Look at the database at once."""
+        if self._event is not None:
+            self._event.set()
+
+    def _slot_freed(self) -> None:
+        """Look at once when queued runs wait for a slot, or for an instance of their job."""
+        if self._backlog:
+            self.wakeup()
+
+    def _any_free(self) -> bool:
+        return any(executor.free > 0 for executor in self.executors.values())
+
+    def _process_jobs(self) -> float:
+        """Do one tick and return the seconds until the next; never raises."""
+        if self.state == STATE_PAUSED:
+            return LOOK
+        began = time.monotonic()
+        try:
+            if not self._hot and not self._has_work():
+                return self._until_next()
+            worked = self._tick()
+            wait = self._until_next() if not worked else max(0.0, began + GAP - time.monotonic())
+            self._hot = worked
+        except SQLAlchemyError as error:
+            self._note_failure(str(getattr(error, "orig", error)))
+            return RETRY
+        except Exception:  # the thread must live on whatever happens
+            logger.exception("a tick of the scheduler failed")
+            self._note_failure("see the log")
+            return RETRY
+        if self.failing_since is not None:
+            logger.warning("the scheduler can work again")
+            self.failing_since = None
+        return wait
+
+    def _note_failure(self, why: str) -> None:
+        self._hot = True
+        if self.failing_since is None:
+            self.failing_since = datetime.now(UTC)
+            logger.warning("the scheduler cannot work, trying again: %s", why)
+
+    def _has_work(self) -> bool:
+        """Look, without writing, whether a tick would find something to do."""
+        with self.database.read() as session:
+            if self.leadership.is_due(session):
+                return True
+            if not self.leadership.leading:
+                return False
+            next_due = jobstore.next_due(session)
+            if next_due is not None and next_due <= datetime.now(UTC):
+                return True
+            return self._any_free() and _anything_queued(session)
+
+    def _until_next(self) -> float:
+        """Return the seconds until the next job is due, at most `LOOK`."""
+        if not self.leadership.leading:
+            return LOOK
+        with self.database.read() as session:
+            next_due = jobstore.next_due(session)
+        if next_due is None:
+            return LOOK
+        return min(LOOK, max(0.0, (next_due - datetime.now(UTC)).total_seconds()))
+
+    def _tick(self) -> bool:
+        """Claim what is due, hand over what can start; say whether there may be more at once."""
+        free = {alias: executor.free for alias, executor in self.executors.items()}
+        with self.database.write(touch=False) as session:
+            was_leading = self.leadership.leading
+            if not self.leadership.hold(session):
+                return False
+            now = datetime.now(UTC)
+            if not was_leading:
+                self._take_over(session, now)
+            due = claims.claim_due(session, now, self._schedules.of)
+            handed = claims.hand_over(session, now, free, self.identity)
+            changed = bool(due.queued or due.missed or due.skipped or handed.missed)
+            started = any(handed.claims.values())
+            if changed or started or not was_leading:
+                raise_revision(session)
+            left_over = _anything_queued(session)
+        # Committed: from here on these runs are ours to start, and nobody else's.
+        for alias, batch in handed.claims.items():
+            self.executors[alias].hand_over(batch)
+        self._backlog = left_over
+        self._announce(due, handed)
+        return due.more or changed or started
+
+    def _take_over(self, session: Session, now: datetime) -> None:
+        """Set right what the previous leader left, in the transaction that takes the lease."""
+        interrupted = claims.interrupt_orphans(session, now, self.identity)
+        jobstore.recheck_jobs(session, now, set(self.executors))
+        logger.info("leading from now on; %d runs were interrupted before", interrupted)
+
+    def _announce(self, due: claims.Due, handed: claims.HandOver) -> None:
+        """Tell APScheduler's listeners what a stock scheduler would have told them."""
+        for code, pairs in (
+            (EVENT_JOB_SUBMITTED, due.queued),
+            (EVENT_JOB_MAX_INSTANCES, due.skipped),
+        ):
+            for job_id, moment in pairs:
+                self._dispatch_event(JobSubmissionEvent(code, job_id, "default", [moment]))
+        for job_id, moment in (*due.missed, *handed.missed):
+            self._dispatch_event(JobExecutionEvent(EVENT_JOB_MISSED, job_id, "default", moment))
+
+    def stop(self, grace: float) -> bool:
+        """Take in nothing more, let runs end for `grace` seconds, mark the rest interrupted.
+
+        Returns False when runs had to be left behind: their threads still hold the process.
+        """
+        if self.state == STATE_STOPPED:
+            return True
+        deadline = time.monotonic() + grace
+        self.state = STATE_STOPPED
+        self.wakeup()
+        self._thread.join()
+        executors = list(self.executors.values())
+        ended = min(executor.wait(deadline) for executor in executors)
+        if not ended:
+            for executor in executors:
+                executor.cancel()
+        for executor in executors:
+            executor.shutdown(wait=False)
+        self._recorder.flush(timeout=5)
+        self._leave()
+        self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
+        return ended
+
+    def _leave(self) -> None:
+        """Mark what still runs as interrupted and give the lease back."""
+        try:
+            with self.database.write() as session:
+                left = session.execute(
+                    select(Run.id, Run.job_id, Run.scheduled_at).where(
+                        text(ACTIVE_RUN),
+                        Run.state == "running",
+                        Run.process == self.identity.process,
+                    )
+                ).all()
+                reason = "The dashboard was stopped, and its grace period ended before the run did."
+                claims.interrupt(session, left, datetime.now(UTC), reason)
+                self.leadership.release(session)
+        except SQLAlchemyError:
+            # The next leader will find the rows and call them interrupted.
+            logger.warning("could not say goodbye to the database", exc_info=True)
+
+
+def _anything_queued(session: Session) -> bool:
+    query = select(Run.id).where(text(ACTIVE_RUN), Run.state == "queued").limit(1)
+    return session.execute(query).first() is not None
