@@ -1,0 +1,79 @@
+"""The composition root of the web: a Flask app of our own, or an extension in somebody else's."""
+
+from __future__ import annotations
+
+import atexit
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from dashboard.runtime import announce_first_account, make_runtime
+from dashboard.settings import load_settings
+from dashboard.web import init_web
+from dashboard.web.state import DashboardState
+
+if TYPE_CHECKING:
+    from dashboard.runtime import Runtime
+    from dashboard.settings import Settings
+
+
+def make_app(runtime: Runtime) -> Flask:
+    """Return a Flask app of our own that serves the pages of `runtime`."""
+    app = Flask(__name__, static_folder=None)
+    app.secret_key = runtime.settings.load_secret_key()
+    Dashboard(runtime=runtime, own_app=True).init_app(app)
+    return app
+
+
+class Dashboard:
+    """The Flask extension: `Dashboard(app)` adds the pages and starts a scheduler beside them.
+
+    Any number of processes may do so: one leads, the others stand by. The app needs a secret key.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        settings: Settings | None = None,
+        prefix: str = "/dashboard",
+        runtime: Runtime | None = None,
+        own_app: bool = False,
+    ) -> None:
+        """Prepare the dashboard under `prefix`; with an `app`, add it there at once."""
+        self._settings = settings
+        self._prefix = "" if own_app else prefix.rstrip("/")
+        self._runtime = runtime
+        self._own_app = own_app
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Add the pages to `app`; a runtime that was not given is made and started."""
+        runtime = self._runtime
+        if runtime is None:
+            runtime = make_runtime(self._settings or load_settings())
+            announce_first_account(runtime)
+            runtime.start()
+            atexit.register(runtime.stop)
+        state = DashboardState(
+            settings=runtime.settings,
+            database=runtime.database,
+            wake=runtime.scheduler.wakeup,
+            process=runtime.scheduler.identity.process,
+            load_problems=tuple(runtime.load_problems),
+        )
+        init_web(app, state, prefix=self._prefix, own_app=self._own_app)
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the dashboard as a WSGI app of its own: `gunicorn 'dashboard:create_app()'`.
+
+    Settings come from the environment unless given. The scheduler runs beside the pages and ends
+    with the process.
+    """
+    runtime = make_runtime(settings or load_settings())
+    announce_first_account(runtime)
+    runtime.start()
+    atexit.register(runtime.stop)
+    return make_app(runtime)

@@ -1,0 +1,93 @@
+"""The parts that run beside the pages: database, recorder and scheduler of one process."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from dashboard.capture import install_capture, uninstall_capture
+from dashboard.history.recorder import Recorder
+from dashboard.scheduling.executors import import_tasks
+from dashboard.scheduling.leader import Identity
+from dashboard.scheduling.scheduler import DashboardScheduler
+from dashboard.services.accounts import FIRST_ACCOUNT, ensure_first_account
+from dashboard.storage.db import Database
+from dashboard.storage.migrate import upgrade
+
+if TYPE_CHECKING:
+    from dashboard.settings import Settings
+    from dashboard.tasks import LoadProblem
+
+logger = logging.getLogger(__name__)
+
+DISTRIBUTION = "apscheduler-dashboard"
+
+
+@dataclass
+class Runtime:
+    """What runs in one process; stopped, it can be started again."""
+
+    settings: Settings
+    database: Database
+    recorder: Recorder
+    scheduler: DashboardScheduler
+    load_problems: list[LoadProblem]
+
+    def start(self) -> None:
+        """Begin to schedule, or to stand by while another process leads."""
+        install_capture()
+        self.recorder.start()
+        self.scheduler.start()
+
+    def stop(self, grace: float | None = None) -> bool:
+        """End cleanly within `grace` seconds (the setting's by default) and a moment for writing.
+
+        Returns False when runs had to be left behind. Stopping twice is harmless.
+        """
+        ended = self.scheduler.stop(self.settings.shutdown_grace if grace is None else grace)
+        written = self.recorder.stop(timeout=5)
+        if not written:
+            logger.error("%d items of history could not be written", self.recorder.backlog)
+        uninstall_capture()
+        return ended
+
+
+def product_version() -> str:
+    """Return the installed version of the dashboard."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:  # run from a bare checkout
+        return "0+unknown"
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database of the settings and bring it to this version's schema."""
+    settings.prepare_data_folder()
+    database = Database(settings.database_url)
+    upgrade(database)
+    return database
+
+
+def make_runtime(settings: Settings) -> Runtime:
+    """Load tasks and open the database; nothing runs yet."""
+    problems = import_tasks(settings)
+    for problem in problems:
+        logger.error("tasks of %s could not be loaded: %s", problem.source, problem.message)
+    database = open_database(settings)
+    identity = Identity.of_this_process()
+    recorder = Recorder(database, identity.process)
+    scheduler = DashboardScheduler(
+        database, recorder, identity, settings, version=product_version()
+    )
+    return Runtime(settings, database, recorder, scheduler, problems)
+
+
+def announce_first_account(runtime: Runtime) -> None:
+    """Make the first account, and print its password once if it was made up."""
+    password = ensure_first_account(runtime.database, runtime.settings)
+    if password is not None:
+        print(  # noqa: T201 -- for the person who started it, not for the log
+            f"First start: sign in as {FIRST_ACCOUNT} with the password {password}", flush=True
+        )

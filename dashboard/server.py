@@ -1,0 +1,103 @@
+"""Serving alone: one process with pages and scheduler in it, ended by a signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from cheroot.wsgi import Server
+
+from dashboard.app import make_app
+from dashboard.demo import add_demo
+from dashboard.runtime import announce_first_account, make_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from dashboard.runtime import Runtime
+    from dashboard.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+THREADS = 32
+"""Requests served at once; polls are answered in a millisecond, so this serves many viewers."""
+
+
+def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT and return the exit status.
+
+    Stopping takes no new runs at once, lets running ones end within the grace period while the
+    pages stay up, writes what is queued for history, and ends. A second signal cuts the grace
+    short. Raises `OSError` when the address cannot be used.
+    """
+    stopping = _Signals()
+    runtime = make_runtime(settings)
+    server = _make_server(settings, runtime)
+    server.prepare()
+    announce_first_account(runtime)
+    if settings.demo:
+        add_demo(runtime)
+    host, port = server.bind_addr[:2]
+    shown = f"[{host}]" if ":" in host else host
+    pages = threading.Thread(target=server.serve, name="pages", daemon=True)
+    runtime.start()
+    pages.start()
+    print(f"Listening on http://{shown}:{port}", flush=True)  # noqa: T201 -- programs wait for it
+    stopping.wait()
+    logger.info("stopping; runs get up to %g s to end", settings.shutdown_grace)
+    ended = stopping.during(runtime.stop)
+    server.stop()
+    runtime.database.close()
+    logging.shutdown()
+    sys.stdout.flush()
+    if not ended:
+        # Threads cannot be ended from outside, and the interpreter would wait for them for ever.
+        os._exit(0)
+    return 0
+
+
+def _make_server(settings: Settings, runtime: Runtime) -> Server:
+    server = Server(
+        (settings.host, settings.port),
+        make_app(runtime),
+        numthreads=THREADS,
+        request_queue_size=128,
+        timeout=10,
+        shutdown_timeout=1,
+    )
+    server.max_request_header_size = 64 * 1024
+    server.max_request_body_size = 4 * 1024 * 1024
+    return server
+
+
+class _Signals:
+    """SIGTERM and SIGINT as events: the first asks to stop, the second to hurry."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._hurry = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        (self._hurry if self._asked.is_set() else self._asked).set()
+
+    def wait(self) -> None:
+        """Wait for the first signal."""
+        # A wait without end would keep Windows from ever delivering the signal.
+        while not self._asked.wait(3600):
+            pass
+
+    def during(self, stop: Callable[[], bool]) -> bool:
+        """Call `stop()` in a thread; when a second signal comes, do not wait for its end."""
+        result: list[bool] = []
+        worker = threading.Thread(target=lambda: result.append(stop()), daemon=True)
+        worker.start()
+        while worker.is_alive() and not self._hurry.is_set():
+            worker.join(0.1)
+        return bool(result and result[0])

@@ -1,0 +1,96 @@
+"""Who did what: every change is recorded in its own transaction, every refusal in one after it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dashboard.errors import DashboardError, NotAllowed
+from dashboard.storage.models import Audit, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.orm import Session
+
+    from dashboard.storage.db import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whoever acts: a person, a program, or the system itself."""
+
+    name: str
+    role: Role
+    address: str | None = None
+
+    def require(self, role: Role) -> None:
+        """Raise `NotAllowed` unless this actor's role reaches as far as `role`."""
+        if not self.role.includes(role):
+            message = f"This needs the role {role.value}; {self.name} is {self.role.value}."
+            raise NotAllowed(message)
+
+
+SYSTEM = Actor("system", Role.ADMIN)
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is noted of one action besides who, when and what."""
+
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    def difference(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Note what changed, and nothing that stayed."""
+        changed = {key for key in before | after if before.get(key) != after.get(key)}
+        self.detail["before"] = {key: before[key] for key in sorted(changed & before.keys())}
+        self.detail["after"] = {key: after[key] for key in sorted(changed & after.keys())}
+
+
+@contextmanager
+def action(session: Session, actor: Actor, name: str, target: str) -> Iterator[Entry]:
+    """Note that `actor` does `name` to `target`, in the transaction that does it."""
+    entry = Entry()
+    try:
+        yield entry
+    except DashboardError as error:
+        # Its transaction is undone; `transaction` writes this note in one of its own.
+        error.refused = _row(actor, name, target, "refused", entry.detail | {"why": str(error)})
+        raise
+    session.add(_row(actor, name, target, "done", entry.detail))
+    session.flush()
+
+
+@contextmanager
+def transaction(database: Database) -> Iterator[Session]:
+    """Open the write transaction of one request; note what was refused after undoing it."""
+    try:
+        with database.write() as session:
+            yield session
+    except DashboardError as error:
+        if error.refused is not None:
+            with database.write() as session:
+                session.add(error.refused)
+        raise
+
+
+def note(
+    database: Database, actor: Actor, name: str, target: str, outcome: str, **detail: Any
+) -> None:
+    """Write one entry in a transaction of its own."""
+    with database.write() as session:
+        session.add(_row(actor, name, target, outcome, detail))
+
+
+def _row(actor: Actor, name: str, target: str, outcome: str, detail: dict[str, Any]) -> Audit:
+    return Audit(
+        at=datetime.now(UTC),
+        actor=actor.name,
+        address=actor.address,
+        action=name,
+        target=target[:191],
+        outcome=outcome,
+        detail=detail,
+    )

@@ -1,0 +1,269 @@
+"""What makes a valid job: the one set of checks behind form, API and command line.
+
+Input is the JSON form of a job, all of it or the fields to change. All complaints are collected,
+each with the path of its field, so that a form can show every one at once.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from dashboard.errors import FieldError, Invalid
+from dashboard.scheduling import triggers
+from dashboard.scheduling.executors import EXECUTOR_NAMES
+from dashboard.storage.models import ID_LENGTH
+from dashboard.tasks import Task, UnknownTask, get_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from dashboard.settings import Settings
+    from dashboard.storage.models import Job
+
+FIELDS = (
+    "id",
+    "name",
+    "task",
+    "parameters",
+    "trigger",
+    "executor",
+    "coalesce",
+    "max_instances",
+    "misfire_grace_time",
+    "tags",
+    "notes",
+)
+RESERVED_IDS = ("new", ".", "..")
+MAX_INSTANCES = 1000
+MAX_GRACE = 31_536_000
+NOTES_LENGTH = 20_000
+TAG_LENGTH = 50
+TAGS = 20
+
+
+def check_new(data: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:
+    """Return the values of a new job's columns.
+
+    `id` is None when none was given. Raises `Invalid` with every complaint.
+    """
+    checks = _Checks(data, settings, now)
+    task = checks.task(data.get("task"))
+    checks.run("id", lambda: _optional_id(data.get("id")))
+    checks.run("name", lambda: _name(data.get("name") or (task.name if task else "job")))
+    checks.run("parameters", lambda: _parameters(task, data.get("parameters")))
+    checks.schedule(data.get("trigger"))
+    checks.run("executor", lambda: _executor(data.get("executor") or (task and task.executor)))
+    checks.run("coalesce", lambda: _flag(data.get("coalesce", True)))
+    checks.run("max_instances", lambda: _whole(data.get("max_instances", 1), 1, MAX_INSTANCES))
+    grace = data.get("misfire_grace_time", settings.misfire_grace)
+    checks.run("misfire_grace_time", lambda: _grace(grace))
+    checks.run("tags", lambda: _tags(data.get("tags") or []))
+    checks.run("notes", lambda: _notes(data.get("notes") or ""))
+    return checks.values_or_raise()
+
+
+def check_change(
+    job: Job, data: Mapping[str, Any], settings: Settings, now: datetime
+) -> dict[str, Any]:
+    """Return the values of the columns of `job` that `data` changes.
+
+    Parameters are checked again when the task changes, the trigger's next fire time only when the
+    trigger does. Raises `Invalid` with every complaint.
+    """
+    checks = _Checks(data, settings, now)
+    if "id" in data and data["id"] not in {None, "", job.id}:
+        checks.complain("id", "The id of a job cannot be changed; make a new job instead.")
+    task = checks.task(data.get("task", job.task))
+    if "parameters" in data or task is None or task.name != job.task:
+        given = data.get("parameters", job.parameters)
+        checks.run("parameters", lambda: _parameters(task, given))
+    if "trigger" in data and data["trigger"] != job.trigger:
+        checks.schedule(data["trigger"])
+    simple: dict[str, Callable[[Any], Any]] = {
+        "name": _name,
+        "executor": _executor,
+        "coalesce": _flag,
+        "max_instances": lambda value: _whole(value, 1, MAX_INSTANCES),
+        "misfire_grace_time": _grace,
+        "tags": _tags,
+        "notes": _notes,
+    }
+    for name, check in simple.items():
+        if name in data:
+            checks.run(name, lambda check=check, name=name: check(data[name]))
+    return checks.values_or_raise()
+
+
+class _Checks:
+    """Collects values and complaints."""
+
+    def __init__(self, data: Mapping[str, Any], settings: Settings, now: datetime) -> None:
+        self._settings = settings
+        self._now = now
+        self._values: dict[str, Any] = {}
+        self._errors = [
+            FieldError(
+                str(name)[:ID_LENGTH], f"There is no such field. There are: {', '.join(FIELDS)}."
+            )
+            for name in data
+            if name not in FIELDS
+        ]
+
+    def complain(self, field: str, message: str) -> None:
+        self._errors.append(FieldError(field, message))
+
+    def run(self, field: str, check: Callable[[], Any]) -> None:
+        """Keep what `check` returns, or its complaint; `ValueError` is about `field` itself."""
+        try:
+            self._values[field] = check()
+        except Invalid as error:
+            self._errors += error.errors
+        except ValueError as error:
+            self.complain(field, str(error))
+
+    def task(self, name: object) -> Task | None:
+        if not isinstance(name, str) or not name:
+            self.complain("task", "Choose a task.")
+            return None
+        try:
+            task = get_task(name)
+        except UnknownTask as error:
+            self.complain("task", str(error))
+            return None
+        self._values["task"] = task.name
+        return task
+
+    def schedule(self, data: object) -> None:
+        """Check the trigger and work out its first fire time from now on."""
+        if not isinstance(data, dict):
+            self.complain("trigger", "Choose a trigger.")
+            return
+        try:
+            schedule = triggers.load(data, timezone=self._settings.timezone)
+            schedule = triggers.anchored(schedule, self._now)
+            self._values["next_run_time"] = triggers.require_future(schedule, self._now)
+            self._values["trigger"] = schedule.data
+            self._values["timezone"] = schedule.timezone
+        except Invalid as error:
+            self._errors += error.errors
+
+    def values_or_raise(self) -> dict[str, Any]:
+        if self._errors:
+            raise Invalid(self._errors)
+        return self._values
+
+
+def _parameters(task: Task | None, given: object) -> dict[str, Any]:
+    if given is None:
+        given = {}
+    if not isinstance(given, dict):
+        message = "Parameters are an object of names and values."
+        raise ValueError(message)
+    return task.parameters.validate(given) if task else {}
+
+
+def _optional_id(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        message = "A job id is text."
+        raise ValueError(message)
+    if len(value) > ID_LENGTH:
+        message = f"A job id has at most {ID_LENGTH} characters; this one has {len(value)}."
+        raise ValueError(message)
+    if not value.isprintable() or not _is_utf8(value) or value != value.strip():
+        message = "A job id has only printable characters, and no space at its ends."
+        raise ValueError(message)
+    if "/" in value or "\\" in value or value in RESERVED_IDS:
+        message = "A job id has no slash, and is none of: new, . and .."
+        raise ValueError(message)
+    return value
+
+
+def id_from_name(name: str) -> str:
+    """Make an id that is easy to read and type from a job's name."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:60].strip("-")
+    return words if words and words not in RESERVED_IDS else "job"
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str):
+        message = "A name is text."
+        raise ValueError(message)
+    name = value.strip()
+    if not 1 <= len(name) <= ID_LENGTH:
+        message = f"A name has 1 to {ID_LENGTH} characters."
+        raise ValueError(message)
+    if not name.isprintable() or not _is_utf8(name):
+        message = "A name is one line of printable characters."
+        raise ValueError(message)
+    return name
+
+
+def _executor(value: object) -> str:
+    if value not in EXECUTOR_NAMES:
+        message = f"Choose one of: {', '.join(EXECUTOR_NAMES)}."
+        raise ValueError(message)
+    return str(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        message = "This is true or false."
+        raise ValueError(message)
+    return value
+
+
+def _whole(value: object, least: int, most: int) -> int:
+    message = f"This is a whole number from {least:,} to {most:,}."
+    if isinstance(value, str) and re.fullmatch(r"\s*\d{1,12}\s*", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(message)
+    return value
+
+
+def _grace(value: object) -> int | None:
+    if value is None or value == "":
+        return None
+    return _whole(value, 1, MAX_GRACE)
+
+
+def _tags(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        message = "Tags are a list of words."
+        raise ValueError(message)
+    tags = sorted({tag.strip() for tag in value} - {""})
+    if len(tags) > TAGS:
+        message = f"A job has at most {TAGS} tags."
+        raise ValueError(message)
+    for tag in tags:
+        if len(tag) > TAG_LENGTH or not tag.isprintable() or re.search(r"[\s,:\"]", tag):
+            message = (
+                f"A tag is one word of at most {TAG_LENGTH} characters, without , : or quotes."
+            )
+            raise ValueError(message)
+    return tags
+
+
+def _notes(value: object) -> str:
+    if not isinstance(value, str) or len(value) > NOTES_LENGTH:
+        message = f"Notes are text of at most {NOTES_LENGTH:,} characters."
+        raise ValueError(message)
+    if "\x00" in value or not _is_utf8(value):
+        message = "Notes contain a character that cannot be stored."
+        raise ValueError(message)
+    return value.replace("\r\n", "\n")
+
+
+def _is_utf8(value: str) -> bool:
+    """Lone surrogates get through JSON, and no database keeps them."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

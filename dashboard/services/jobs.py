@@ -1,0 +1,279 @@
+"""What people do with jobs.
+
+Nothing here commits, and nothing here calls the scheduler: the rows are the truth, and the
+scheduler reads them at its next tick.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from dashboard.errors import AlreadyRunning, Conflict, DuplicateId, JobNotFound, StaleEdit
+from dashboard.scheduling import triggers
+from dashboard.scheduling.executors import EXECUTOR_NAMES
+from dashboard.scheduling.jobstore import why_broken
+from dashboard.services import audit
+from dashboard.services.jobdata import check_change, check_new, id_from_name
+from dashboard.storage.models import (
+    ACTIVE_RUN,
+    Job,
+    JobHealth,
+    JobState,
+    Origin,
+    Role,
+    Run,
+    RunState,
+)
+from dashboard.tasks import get_task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.orm import Session
+
+    from dashboard.services.audit import Actor
+    from dashboard.settings import Settings
+
+NO_MORE_FIRE_TIMES = "Its trigger has no further fire time."
+
+
+def get_job(session: Session, job_id: str) -> Job:
+    """Return one job; raises `JobNotFound`."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
+
+
+def job_state(job: Job, *, running: bool) -> JobState:
+    """Say what a job is doing, `running` telling whether it has a run that runs."""
+    if job.broken_reason is not None:
+        return JobState.BROKEN
+    if running:
+        return JobState.RUNNING
+    if job.paused_at is not None:
+        return JobState.PAUSED
+    if job.next_run_time is None:
+        return JobState.FINISHED
+    return JobState.SCHEDULED
+
+
+def create_job(
+    session: Session, data: Mapping[str, Any], *, actor: Actor, settings: Settings
+) -> Job:
+    """Add a job; without an id it gets one made from its name.
+
+    Raises `Invalid`, `DuplicateId`, `NotAllowed`.
+    """
+    now = datetime.now(UTC)
+    with audit.action(session, actor, "job.add", str(data.get("id") or "")) as entry:
+        actor.require(Role.ADMIN)
+        values = check_new(data, settings, now)
+        values["id"] = values["id"] or _free_id(session, id_from_name(values["name"]))
+        job = Job(**values, created_at=now, created_by=actor.name)
+        job.updated_at, job.updated_by = now, actor.name
+        session.add(job)
+        try:
+            session.flush()
+        except IntegrityError as error:
+            raise DuplicateId(values["id"]) from error
+        entry.detail["job"] = snapshot(job)
+    return job
+
+
+def change_job(
+    session: Session,
+    job_id: str,
+    data: Mapping[str, Any],
+    *,
+    version: int,
+    actor: Actor,
+    settings: Settings,
+) -> Job:
+    """Change the fields named in `data`. A paused job stays paused.
+
+    A new trigger sets the next run time from now on; APScheduler's `reschedule_job` does so for a
+    paused job too, and resumes it behind the operator's back.
+    Raises `JobNotFound`, `StaleEdit`, `Invalid`, `NotAllowed` (an operator changes triggers only).
+    """
+    now = datetime.now(UTC)
+    with audit.action(session, actor, "job.change", job_id) as entry:
+        actor.require(Role.OPERATOR if set(data) <= {"trigger"} else Role.ADMIN)
+        job = _locked(session, job_id)
+        if job.version != version:
+            raise StaleEdit(job_id, expected=version, actual=job.version)
+        before = snapshot(job)
+        values = check_change(job, data, settings, now)
+        next_run_time = values.pop("next_run_time", None)
+        for name, value in values.items():
+            setattr(job, name, value)
+        if "trigger" in values:
+            job.finished_reason = None
+            job.next_run_time = None if job.paused_at else next_run_time
+        job.broken_reason = why_broken(job, EXECUTOR_NAMES)
+        _touch(job, actor, now)
+        entry.difference(before, snapshot(job))
+    return job
+
+
+def pause_job(session: Session, job_id: str, *, reason: str | None = None, actor: Actor) -> Job:
+    """Stop a job from firing until somebody resumes it. Pausing a paused job changes nothing."""
+    now = datetime.now(UTC)
+    with audit.action(session, actor, "job.pause", job_id) as entry:
+        actor.require(Role.OPERATOR)
+        job = _locked(session, job_id)
+        if job.paused_at is None:
+            job.paused_at, job.paused_by = now, actor.name
+            job.paused_reason = (reason or "").strip()[:2000] or None
+            job.next_run_time = None
+            _touch(job, actor, now)
+        entry.detail["reason"] = job.paused_reason
+    return job
+
+
+def resume_job(session: Session, job_id: str, *, actor: Actor) -> Job:
+    """Let a paused job fire again, from its next fire time on.
+
+    A job whose trigger has none left is finished, not removed. Fire times that passed while it
+    was paused are not made up for.
+    """
+    now = datetime.now(UTC)
+    with audit.action(session, actor, "job.resume", job_id):
+        actor.require(Role.OPERATOR)
+        job = _locked(session, job_id)
+        if job.paused_at is not None:
+            schedule = triggers.load(job.trigger, timezone=job.timezone)
+            job.paused_at = job.paused_by = job.paused_reason = None
+            job.next_run_time = schedule.at_or_after(now)
+            job.finished_reason = None if job.next_run_time else NO_MORE_FIRE_TIMES
+            _touch(job, actor, now)
+    return job
+
+
+def remove_job(session: Session, job_id: str, *, actor: Actor) -> None:
+    """Remove a job; its runs stay. What was queued of it is cancelled, what runs goes on.
+
+    The audit entry keeps the whole job.
+    """
+    now = datetime.now(UTC)
+    with audit.action(session, actor, "job.remove", job_id) as entry:
+        actor.require(Role.ADMIN)
+        job = _locked(session, job_id)
+        entry.detail["job"] = snapshot(job)
+        session.execute(
+            update(Run)
+            .where(text(ACTIVE_RUN), Run.job_id == job_id, Run.state == RunState.QUEUED)
+            .values(state=RunState.CANCELLED, finished_at=now, reason="The job was removed.")
+        )
+        health = session.get(JobHealth, job_id)
+        if health is not None:
+            session.delete(health)
+        session.delete(job)
+
+
+def run_now(
+    session: Session,
+    job_id: str,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    actor: Actor,
+) -> Run:
+    """Ask for one run at once, with other `parameters` if given; the schedule does not change.
+
+    Raises `AlreadyRunning` when max_instances are queued or running, `Conflict` for a broken job.
+    """
+    now = datetime.now(UTC)
+    with audit.action(session, actor, "job.run", job_id) as entry:
+        actor.require(Role.OPERATOR)
+        job = _locked(session, job_id)
+        if job.broken_reason is not None:
+            message = f"Job “{job_id}” cannot run: {job.broken_reason}"
+            raise Conflict(message)
+        require_instance(session, job)
+        values = job.parameters
+        if parameters is not None:
+            values = get_task(job.task).parameters.validate(parameters)
+            entry.detail["parameters"] = values
+        run = queue_run(
+            session, job, _free_moment(session, job_id, now), now, values, actor, Origin.MANUAL
+        )
+        entry.detail["run"] = run.id
+    return run
+
+
+def queue_run(
+    session: Session,
+    job: Job,
+    scheduled_at: datetime,
+    now: datetime,
+    parameters: dict[str, Any],
+    actor: Actor,
+    origin: Origin,
+    attempt: int = 1,
+) -> Run:
+    """Write a queued run; the next tick hands it over like any other."""
+    run = Run(
+        job_id=job.id,
+        job_name=job.name,
+        task=job.task,
+        parameters=parameters,
+        scheduled_at=scheduled_at,
+        attempt=attempt,
+        origin=origin,
+        requested_by=actor.name,
+        state=RunState.QUEUED,
+        queued_at=now,
+        executor=job.executor,
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
+def require_instance(session: Session, job: Job) -> None:
+    """Raise `AlreadyRunning` unless one more run of `job` may be queued."""
+    active = session.scalar(
+        select(func.count()).select_from(Run).where(text(ACTIVE_RUN), Run.job_id == job.id)
+    )
+    if (active or 0) >= job.max_instances:
+        raise AlreadyRunning(job.id, job.max_instances)
+
+
+def snapshot(job: Job) -> dict[str, Any]:
+    """Return a job as JSON: what the audit log keeps, and what an undo restores."""
+    names = ("id", "name", "task", "parameters", "trigger", "executor", "coalesce")
+    names += ("max_instances", "misfire_grace_time", "tags", "notes")
+    return {name: getattr(job, name) for name in names} | {"paused": job.paused_at is not None}
+
+
+def _locked(session: Session, job_id: str) -> Job:
+    """Read a job for changing: on PostgreSQL its row is locked until the transaction ends."""
+    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).first()
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
+
+
+def _touch(job: Job, actor: Actor, now: datetime) -> None:
+    job.updated_at, job.updated_by = now, actor.name
+    job.version += 1
+
+
+def _free_id(session: Session, wanted: str) -> str:
+    candidate, number = wanted, 1
+    while session.get(Job, candidate) is not None:
+        number += 1
+        candidate = f"{wanted}-{number}"
+    return candidate
+
+
+def _free_moment(session: Session, job_id: str, now: datetime) -> datetime:
+    """Return `now`, moved on by microseconds if a run of the job has that time already."""
+    moment = now
+    while session.scalar(select(Run.id).where(Run.job_id == job_id, Run.scheduled_at == moment)):
+        moment += timedelta(microseconds=1)
+    return moment
