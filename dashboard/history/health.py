@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 -- a dataclass field
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Table, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from dashboard.storage.models import ALL_JOBS, PROBLEMS, JobHealth, RunState, RunStats
+from dashboard.storage.models import ALL_JOBS, PROBLEMS, Base, JobHealth, RunState, RunStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy.orm import Session
+    from sqlalchemy import Connection
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class FinishedRun:
     error: str | None = None  # one line
 
 
-def count_finished(session: Session, runs: Sequence[FinishedRun]) -> None:
+def count_finished(connection: Connection, runs: Sequence[FinishedRun]) -> None:
     """Add `runs`, oldest first, to the health of their jobs and to the hourly statistics."""
     if not runs:
         return
@@ -59,8 +60,8 @@ def count_finished(session: Session, runs: Sequence[FinishedRun]) -> None:
     for run in runs:
         by_job.setdefault(run.job_id, []).append(run)
     for job_ids in batches(list(by_job), ROWS_A_QUERY):
-        _update_health(session, {job_id: by_job[job_id] for job_id in job_ids})
-    _add_stats(session, runs)
+        _update_health(connection, {job_id: by_job[job_id] for job_id in job_ids})
+    _add_stats(connection, runs)
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -69,17 +70,42 @@ def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def upsert(session: Session, table: type[Any]) -> Any:
+def insert_for(dialect_name: str, table: type[Base]) -> Any:
     """Return the dialect's INSERT for `table`, the one that knows ON CONFLICT."""
-    kind = session.get_bind().dialect.name
-    dialect = postgresql if kind == "postgresql" else sqlite
-    model: Table = table.__table__
-    return dialect.insert(model)
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
+    return dialect.insert(table)
 
 
-def _update_health(session: Session, by_job: dict[str, list[FinishedRun]]) -> None:
-    columns = JobHealth.__table__.columns
-    found = session.execute(select(*columns).where(columns.job_id.in_(by_job)))
+# Statements are built once a dialect: building one costs five times its execution.
+
+
+@cache
+def _health_upsert(dialect_name: str) -> Any:
+    statement = insert_for(dialect_name, JobHealth)
+    names = [column.name for column in JobHealth.__table__.columns if column.name != "job_id"]
+    return statement.on_conflict_do_update(
+        index_elements=["job_id"], set_={name: statement.excluded[name] for name in names}
+    )
+
+
+@cache
+def _stats_upsert(dialect_name: str) -> Any:
+    statement = insert_for(dialect_name, RunStats)
+    columns = RunStats.__table__.columns
+    counted = [state.value for state in COUNTED] + ["seconds"]
+    return statement.on_conflict_do_update(
+        index_elements=["job_id", "hour"],
+        set_={name: columns[name] + statement.excluded[name] for name in counted},
+    )
+
+
+_HEALTH = select(*JobHealth.__table__.columns).where(
+    JobHealth.job_id.in_(bindparam("ids", expanding=True))
+)
+
+
+def _update_health(connection: Connection, by_job: dict[str, list[FinishedRun]]) -> None:
+    found = connection.execute(_HEALTH, {"ids": list(by_job)})
     rows = {row["job_id"]: dict(row) for row in found.mappings()}
     for job_id, runs in by_job.items():
         row = rows.setdefault(job_id, _unknown_health(job_id))
@@ -96,12 +122,7 @@ def _update_health(session: Session, by_job: dict[str, list[FinishedRun]]) -> No
             )
         row["recent"] = recent[-RECENT_RUNS:]
         row["usual_duration"], row["long_duration"] = usual_durations(row["recent"])
-    statement = upsert(session, JobHealth)
-    statement = statement.on_conflict_do_update(
-        index_elements=["job_id"],
-        set_={c.name: statement.excluded[c.name] for c in columns if c.name != "job_id"},
-    )
-    session.execute(statement, [rows[job_id] for job_id in by_job])
+    connection.execute(_health_upsert(connection.dialect.name), [rows[job_id] for job_id in by_job])
 
 
 def _unknown_health(job_id: str) -> dict[str, Any]:
@@ -141,7 +162,7 @@ def usual_durations(recent: Iterable[Sequence[Any]]) -> tuple[float | None, floa
     return seconds[last // 2], seconds[round(last * 0.95)]
 
 
-def _add_stats(session: Session, runs: Sequence[FinishedRun]) -> None:
+def _add_stats(connection: Connection, runs: Sequence[FinishedRun]) -> None:
     rows: dict[tuple[str, datetime], dict[str, Any]] = {}
     for run in runs:
         hour = run.finished_at.replace(minute=0, second=0, microsecond=0)
@@ -153,11 +174,4 @@ def _add_stats(session: Session, runs: Sequence[FinishedRun]) -> None:
                 rows[job_id, hour] = row
             row[run.state.value] += 1
             row["seconds"] += run.duration or 0.0
-    statement = upsert(session, RunStats)
-    counted = [state.value for state in COUNTED] + ["seconds"]
-    columns = RunStats.__table__.columns
-    statement = statement.on_conflict_do_update(
-        index_elements=["job_id", "hour"],
-        set_={name: columns[name] + statement.excluded[name] for name in counted},
-    )
-    session.execute(statement, list(rows.values()))
+    connection.execute(_stats_upsert(connection.dialect.name), list(rows.values()))

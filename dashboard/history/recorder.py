@@ -14,17 +14,23 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from dashboard.history.health import ROWS_A_QUERY, FinishedRun, batches, count_finished, upsert
+from dashboard.history.health import (
+    ROWS_A_QUERY,
+    FinishedRun,
+    batches,
+    count_finished,
+    insert_for,
+)
 from dashboard.records import LogDropped, LogLine, Outcome, ProgressChange, StepChange
 from dashboard.storage.models import Audit, Job, Run, RunLog, RunState, RunStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy.orm import Session
+    from sqlalchemy import Connection
 
     from dashboard.records import Record
     from dashboard.storage.db import Database
@@ -39,6 +45,31 @@ LINGER = 0.02
 
 RETRY = 0.5
 """Seconds until the next try after the database refused."""
+
+
+_OF_RUN = update(Run).where(Run.id == bindparam("of_run"))
+_OWN = (
+    select(Run.id, Run.job_id, Run.scheduled_at)
+    .where(
+        Run.id.in_(bindparam("ids", expanding=True)),
+        Run.state == RunState.RUNNING,
+        Run.process == bindparam("in_process"),
+    )
+    .with_for_update()
+)
+_FINAL = (
+    "state",
+    "reason",
+    "started_at",
+    "finished_at",
+    "duration",
+    "result",
+    "error_type",
+    "error_message",
+    "traceback",
+    "fingerprint",
+)
+_END = _OF_RUN.values({name: bindparam(name) for name in _FINAL})
 
 
 class Recorder:
@@ -155,16 +186,17 @@ class Recorder:
 
     def _write(self, batch: Sequence[Record | Outcome]) -> None:
         with self._database.write() as session:
+            connection = session.connection()
             for kind, write in WRITERS.items():
                 items = [item for item in batch if type(item) is kind]
                 if items:
-                    write(session, items)
+                    write(connection, items)
             outcomes = [item for item in batch if type(item) is Outcome]
             if outcomes:
-                finish_runs(session, outcomes, process=self._process)
+                finish_runs(connection, outcomes, process=self._process)
 
 
-def finish_runs(session: Session, outcomes: Sequence[Outcome], *, process: str) -> None:
+def finish_runs(connection: Connection, outcomes: Sequence[Outcome], *, process: str) -> None:
     """Write how runs ended, and what follows for their jobs.
 
     A run that somebody else has ended meanwhile (a new leader called it interrupted) keeps that
@@ -172,22 +204,14 @@ def finish_runs(session: Session, outcomes: Sequence[Outcome], *, process: str) 
     """
     own: dict[int, Any] = {}
     for ids in batches([outcome.run_id for outcome in outcomes], ROWS_A_QUERY):
-        found = session.execute(
-            select(Run.id, Run.job_id, Run.scheduled_at)
-            .where(Run.id.in_(ids), Run.state == RunState.RUNNING, Run.process == process)
-            .with_for_update()
-        )
+        found = connection.execute(_OWN, {"ids": ids, "in_process": process})
         own |= {row.id: row for row in found}
     ended = [outcome for outcome in outcomes if outcome.run_id in own]
     if not ended:
         return
-    table = Run.__table__
-    session.connection().execute(
-        update(table).where(table.c.id == bindparam("of_run")),
-        [_final_values(outcome) for outcome in ended],
-    )
+    connection.execute(_END, [_final_values(outcome) for outcome in ended])
     count_finished(
-        session,
+        connection,
         [
             FinishedRun(
                 run_id=outcome.run_id,
@@ -203,7 +227,7 @@ def finish_runs(session: Session, outcomes: Sequence[Outcome], *, process: str) 
     )
     for outcome in ended:
         if outcome.pause_reason is not None or outcome.finish_reason is not None:
-            _obey(session, own[outcome.run_id].job_id, outcome)
+            _obey(connection, own[outcome.run_id].job_id, outcome)
 
 
 def _final_values(outcome: Outcome) -> dict[str, Any]:
@@ -230,7 +254,7 @@ def _error_line(outcome: Outcome) -> str | None:
     return f"{outcome.error_type}: {first}"[:500] if first else outcome.error_type
 
 
-def _obey(session: Session, job_id: str, outcome: Outcome) -> None:
+def _obey(connection: Connection, job_id: str, outcome: Outcome) -> None:
     """Pause or finish a job because its task asked for it (PauseJob, FinishJob)."""
     now = outcome.finished_at
     if outcome.pause_reason is not None:
@@ -243,15 +267,14 @@ def _obey(session: Session, job_id: str, outcome: Outcome) -> None:
     else:
         action, reason = "job.finish", outcome.finish_reason
         values = {"finished_reason": reason}
-    changed = session.execute(
+    changed = connection.execute(
         update(Job)
         .where(Job.id == job_id, Job.paused_at.is_(None))
         .values(next_run_time=None, version=Job.version + 1, updated_at=now, **values)
-        .execution_options(synchronize_session=False)
     )
-    if changed.rowcount:  # type: ignore[attr-defined]
-        session.add(
-            Audit(
+    if changed.rowcount:
+        connection.execute(
+            insert(Audit).values(
                 at=now,
                 actor="task",
                 action=action,
@@ -262,9 +285,9 @@ def _obey(session: Session, job_id: str, outcome: Outcome) -> None:
         )
 
 
-def _write_lines(session: Session, lines: Sequence[LogLine]) -> None:
-    statement = upsert(session, RunLog).on_conflict_do_nothing()
-    session.execute(
+def _write_lines(connection: Connection, lines: Sequence[LogLine]) -> None:
+    statement = insert_for(connection.dialect.name, RunLog).on_conflict_do_nothing()
+    connection.execute(
         statement,
         [
             {
@@ -280,13 +303,13 @@ def _write_lines(session: Session, lines: Sequence[LogLine]) -> None:
     )
 
 
-def _write_steps(session: Session, steps: Sequence[StepChange]) -> None:
-    statement = upsert(session, RunStep)
+def _write_steps(connection: Connection, steps: Sequence[StepChange]) -> None:
+    statement = insert_for(connection.dialect.name, RunStep)
     statement = statement.on_conflict_do_update(
         index_elements=["run_id", "index"],
         set_={name: statement.excluded[name] for name in ("state", "finished_at", "error")},
     )
-    session.execute(
+    connection.execute(
         statement,
         [
             {
@@ -303,11 +326,10 @@ def _write_steps(session: Session, steps: Sequence[StepChange]) -> None:
     )
 
 
-def _write_progress(session: Session, changes: Sequence[ProgressChange]) -> None:
+def _write_progress(connection: Connection, changes: Sequence[ProgressChange]) -> None:
     newest = {change.run_id: change for change in changes}
-    table = Run.__table__
-    session.connection().execute(
-        update(table).where(table.c.id == bindparam("of_run")),
+    connection.execute(
+        _OF_RUN.values(progress=bindparam("progress")),
         [
             {
                 "of_run": change.run_id,
@@ -318,15 +340,14 @@ def _write_progress(session: Session, changes: Sequence[ProgressChange]) -> None
     )
 
 
-def _write_dropped(session: Session, dropped: Sequence[LogDropped]) -> None:
-    table = Run.__table__
-    session.connection().execute(
-        update(table).where(table.c.id == bindparam("of_run")),
+def _write_dropped(connection: Connection, dropped: Sequence[LogDropped]) -> None:
+    connection.execute(
+        _OF_RUN.values(log_dropped=bindparam("log_dropped")),
         [{"of_run": drop.run_id, "log_dropped": drop.count} for drop in dropped],
     )
 
 
-WRITERS: dict[type, Callable[[Session, Any], None]] = {
+WRITERS: dict[type, Callable[[Connection, Any], None]] = {
     LogLine: _write_lines,
     StepChange: _write_steps,
     ProgressChange: _write_progress,

@@ -10,12 +10,19 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy import Text, bindparam, cast, func, select, text, update
 
 from dashboard.errors import Invalid
-from dashboard.history.health import ROWS_A_QUERY, FinishedRun, batches, count_finished, upsert
+from dashboard.history.health import (
+    ROWS_A_QUERY,
+    FinishedRun,
+    batches,
+    count_finished,
+    insert_for,
+)
 from dashboard.records import RunIdentity
 from dashboard.scheduling.executors import Claim
 from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState
@@ -23,8 +30,7 @@ from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Row
-    from sqlalchemy.orm import Session
+    from sqlalchemy import Connection, Row, Select
 
     from dashboard.scheduling.leader import Identity
     from dashboard.scheduling.triggers import Schedule
@@ -42,15 +48,92 @@ JOB_COLUMNS = (
     Job.name,
     Job.task,
     Job.parameters,
-    Job.trigger,
+    cast(Job.trigger, Text).label("trigger"),  # the key of parsed ones; seldom read
     Job.timezone,
     Job.executor,
     Job.coalesce,
     Job.max_instances,
     Job.misfire_grace_time,
     Job.next_run_time,
-    Job.version,
 )
+
+
+# Statements of the hot path are built once: building one costs five times its execution.
+_DUE = (
+    select(*JOB_COLUMNS)
+    .where(
+        Job.next_run_time <= bindparam("now"), Job.paused_at.is_(None), Job.broken_reason.is_(None)
+    )
+    .order_by(Job.next_run_time)
+    .limit(DUE_A_TICK)
+    .with_for_update(skip_locked=True)
+)
+_ADVANCE = (
+    update(Job)
+    .where(Job.id == bindparam("of_job"))
+    .values(next_run_time=bindparam("following"), finished_reason=bindparam("end"))
+)
+_ACTIVE_COUNTS = (
+    select(Run.job_id, func.count())
+    .where(text(ACTIVE_RUN), Run.job_id.in_(bindparam("ids", expanding=True)))
+    .group_by(Run.job_id)
+)
+_START = (
+    update(Run)
+    .where(Run.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=RunState.RUNNING,
+        started_at=bindparam("now"),
+        host=bindparam("on_host"),
+        process=bindparam("in_process"),
+    )
+)
+_ANY_QUEUED = select(Run.id).where(text(ACTIVE_RUN), Run.state == RunState.QUEUED).limit(1)
+
+
+def _waiting() -> Select[Any]:
+    """Select the oldest queued runs of an executor whose job has an instance to spare."""
+    busy = Run.__table__.alias("busy")
+    running = (
+        select(func.count())
+        .select_from(busy)
+        .where(busy.c.job_id == Run.job_id, text("busy." + ACTIVE_RUN), busy.c.state == "running")
+        .correlate(Run)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            Run.id,
+            Run.job_id,
+            Run.task,
+            Run.parameters,
+            Run.scheduled_at,
+            Run.attempt,
+            Run.origin,
+            Job.misfire_grace_time,
+            Job.max_instances,
+            running.label("running"),
+        )
+        .join(Job, Job.id == Run.job_id)
+        .where(
+            Run.state == RunState.QUEUED,
+            Run.executor == bindparam("of_executor"),
+            running < Job.max_instances,
+        )
+        .order_by(Run.id)
+        .limit(bindparam("slots"))
+        .with_for_update(of=Run, skip_locked=True)
+    )
+
+
+_WAITING = _waiting()
+
+
+@cache
+def _claim_insert(dialect_name: str) -> Any:
+    return insert_for(dialect_name, Run).on_conflict_do_nothing(
+        index_elements=["job_id", "scheduled_at", "attempt"]
+    )
 
 
 @dataclass
@@ -63,28 +146,25 @@ class Due:
     more: bool = False  # there is more that is due already
 
 
-def claim_due(session: Session, now: datetime, schedule_of: Callable[[Row[Any]], Schedule]) -> Due:
+def claim_due(
+    connection: Connection, now: datetime, schedule_of: Callable[[str, str], Schedule]
+) -> Due:
     """Write a run for every fire time up to `now` and advance the jobs past it."""
     due = Due()
-    query = (
-        select(*JOB_COLUMNS)
-        .where(Job.next_run_time <= now, Job.paused_at.is_(None), Job.broken_reason.is_(None))
-        .order_by(Job.next_run_time)
-        .limit(DUE_A_TICK)
-        .with_for_update(skip_locked=True)
-    )
-    jobs = session.execute(query).all()
+    jobs = connection.execute(_DUE, {"now": now}).all()
     if not jobs:
         return due
     due.more = len(jobs) == DUE_A_TICK
-    active = _active_counts(session, [job.id for job in jobs])
+    active = _active_counts(connection, [job.id for job in jobs])
     runs: list[dict[str, Any]] = []
     advanced: list[dict[str, Any]] = []
     for job in jobs:
         try:
-            fire_times, coalesced, following = due_fire_times(job, schedule_of(job), now)
+            fire_times, coalesced, following = due_fire_times(
+                job, schedule_of(job.trigger, job.timezone), now
+            )
         except Invalid as error:
-            mark_broken(session, job.id, f"Its trigger cannot be read: {error}")
+            mark_broken(connection, job.id, f"Its trigger cannot be read: {error}")
             continue
         runs += [
             _claimed_run(job, moment, coalesced, now, active.get(job.id, 0))
@@ -93,15 +173,9 @@ def claim_due(session: Session, now: datetime, schedule_of: Callable[[Row[Any]],
         due.more = due.more or (following is not None and following <= now)
         end = None if following else "Its trigger has no further fire time."
         advanced.append({"of_job": job.id, "following": following, "end": end})
-    _insert(session, runs, due)
+    _insert(connection, runs, due)
     if advanced:
-        table = Job.__table__
-        session.connection().execute(
-            update(table)
-            .where(table.c.id == bindparam("of_job"))
-            .values(next_run_time=bindparam("following"), finished_reason=bindparam("end")),
-            advanced,
-        )
+        connection.execute(_ADVANCE, advanced)
     return due
 
 
@@ -144,15 +218,10 @@ def _with_jitter(moment: datetime | None, schedule: Schedule) -> datetime | None
     return moment + timedelta(seconds=random.uniform(0, schedule.jitter))  # noqa: S311 -- no secret
 
 
-def _active_counts(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+def _active_counts(connection: Connection, job_ids: Sequence[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for ids in batches(job_ids, ROWS_A_QUERY):
-        found = session.execute(
-            select(Run.job_id, func.count())
-            .where(text(ACTIVE_RUN), Run.job_id.in_(ids))
-            .group_by(Run.job_id)
-        )
-        counts |= dict(found.all())
+        counts |= dict(connection.execute(_ACTIVE_COUNTS, {"ids": ids}).all())
     return counts
 
 
@@ -198,7 +267,7 @@ def _too_many(limit: int) -> str:
     return f"The job was still busy, and it allows {instances} at a time (max instances)."
 
 
-def _insert(session: Session, runs: list[dict[str, Any]], due: Due) -> None:
+def _insert(connection: Connection, runs: list[dict[str, Any]], due: Due) -> None:
     """Write claimed runs; one that exists already was claimed before and is left as it is.
 
     That happens when the clock jumps back, or when two processes both believe that they lead.
@@ -207,24 +276,22 @@ def _insert(session: Session, runs: list[dict[str, Any]], due: Due) -> None:
         return
     ended = [run for run in runs if run["state"] is not RunState.QUEUED]
     queued = [run for run in runs if run["state"] is RunState.QUEUED]
-    statement = upsert(session, Run).on_conflict_do_nothing(
-        index_elements=["job_id", "scheduled_at", "attempt"]
-    )
+    statement = _claim_insert(connection.dialect.name)
     if queued:
-        session.execute(statement, queued)
+        connection.execute(statement, queued)
         due.queued += [(run["job_id"], run["scheduled_at"]) for run in queued]
     for piece in batches(ended, ROWS_A_QUERY):
-        _insert_ended(session, statement, piece, due)
+        _insert_ended(connection, statement, piece, due)
 
 
 def _insert_ended(
-    session: Session, statement: Any, runs: Sequence[dict[str, Any]], due: Due
+    connection: Connection, statement: Any, runs: Sequence[dict[str, Any]], due: Due
 ) -> None:
     """Write runs that never start, and count those that are really new."""
     columns = (Run.id, Run.job_id, Run.scheduled_at, Run.state, Run.finished_at)
-    written = session.execute(statement.returning(*columns), list(runs)).all()
+    written = connection.execute(statement.returning(*columns), list(runs)).all()
     count_finished(
-        session,
+        connection,
         [
             FinishedRun(run.id, run.job_id, run.state, run.scheduled_at, run.finished_at, None)
             for run in written
@@ -241,10 +308,11 @@ class HandOver:
 
     claims: dict[str, list[Claim]] = field(default_factory=dict)
     missed: list[tuple[str, datetime]] = field(default_factory=list)
+    more: bool = False  # as many waited as there were slots, so there are probably more
 
 
 def hand_over(
-    session: Session, now: datetime, free: Mapping[str, int], identity: Identity
+    connection: Connection, now: datetime, free: Mapping[str, int], identity: Identity
 ) -> HandOver:
     """Mark as many queued runs `running` as their executors have free slots."""
     result = HandOver()
@@ -253,7 +321,9 @@ def hand_over(
     for executor, slots in free.items():
         if slots <= 0:
             continue
-        waiting = session.execute(_waiting(executor, slots)).all()
+        values = {"of_executor": executor, "slots": slots}
+        waiting = connection.execute(_WAITING, values).all()
+        result.more = result.more or len(waiting) == slots
         chosen = result.claims.setdefault(executor, [])
         for run in _within_max_instances(waiting):
             late = is_too_late(run.scheduled_at, now, run.misfire_grace_time)
@@ -273,41 +343,15 @@ def hand_over(
                     ),
                 )
             )
-    _start(session, starting, now, identity)
-    _miss(session, missed, now)
+    _start(connection, starting, now, identity)
+    _miss(connection, missed, now)
     result.missed = [(run.job_id, run.scheduled_at) for run in missed]
     return result
 
 
-def _waiting(executor: str, slots: int) -> Any:
-    """Select the oldest queued runs of `executor` whose job has an instance to spare."""
-    busy = Run.__table__.alias("busy")
-    running = (
-        select(func.count())
-        .select_from(busy)
-        .where(busy.c.job_id == Run.job_id, text("busy." + ACTIVE_RUN), busy.c.state == "running")
-        .correlate(Run)
-        .scalar_subquery()
-    )
-    return (
-        select(
-            Run.id,
-            Run.job_id,
-            Run.task,
-            Run.parameters,
-            Run.scheduled_at,
-            Run.attempt,
-            Run.origin,
-            Job.misfire_grace_time,
-            Job.max_instances,
-            running.label("running"),
-        )
-        .join(Job, Job.id == Run.job_id)
-        .where(Run.state == RunState.QUEUED, Run.executor == executor, running < Job.max_instances)
-        .order_by(Run.id)
-        .limit(slots)
-        .with_for_update(of=Run, skip_locked=True)
-    )
+def anything_queued(connection: Connection) -> bool:
+    """Say whether a run waits for a slot, or for an instance of its job."""
+    return connection.execute(_ANY_QUEUED).first() is not None
 
 
 def _within_max_instances(waiting: Sequence[Row[Any]]) -> list[Row[Any]]:
@@ -322,32 +366,26 @@ def _within_max_instances(waiting: Sequence[Row[Any]]) -> list[Row[Any]]:
     return chosen
 
 
-def _start(session: Session, run_ids: Sequence[int], now: datetime, identity: Identity) -> None:
+def _start(
+    connection: Connection, run_ids: Sequence[int], now: datetime, identity: Identity
+) -> None:
     for ids in batches(run_ids, ROWS_A_QUERY):
-        session.execute(
-            update(Run)
-            .where(Run.id.in_(ids))
-            .values(
-                state=RunState.RUNNING,
-                started_at=now,
-                host=identity.host,
-                process=identity.process,
-            )
-            .execution_options(synchronize_session=False)
+        connection.execute(
+            _START,
+            {"ids": ids, "now": now, "on_host": identity.host, "in_process": identity.process},
         )
 
 
-def _miss(session: Session, runs: Sequence[Row[Any]], now: datetime) -> None:
+def _miss(connection: Connection, runs: Sequence[Row[Any]], now: datetime) -> None:
     for run in runs:
         reason = too_late(run.scheduled_at, now, run.misfire_grace_time)
-        session.execute(
+        connection.execute(
             update(Run)
             .where(Run.id == run.id)
             .values(state=RunState.MISSED, reason=reason, finished_at=now)
-            .execution_options(synchronize_session=False)
         )
     count_finished(
-        session,
+        connection,
         [
             FinishedRun(run.id, run.job_id, RunState.MISSED, run.scheduled_at, now, None)
             for run in runs
@@ -355,27 +393,26 @@ def _miss(session: Session, runs: Sequence[Row[Any]], now: datetime) -> None:
     )
 
 
-def interrupt_orphans(session: Session, now: datetime, identity: Identity) -> int:
+def interrupt_orphans(connection: Connection, now: datetime, identity: Identity) -> int:
     """End the runs that other processes left running: called by a process that begins to lead."""
-    found = session.execute(
+    found = connection.execute(
         select(Run.id, Run.job_id, Run.scheduled_at, Run.started_at, Run.host).where(
             text(ACTIVE_RUN), Run.state == RunState.RUNNING, Run.process != identity.process
         )
     ).all()
-    return interrupt(session, found, now, "The process that ran it died or was stopped.")
+    return interrupt(connection, found, now, "The process that ran it died or was stopped.")
 
 
-def interrupt(session: Session, runs: Sequence[Row[Any]], now: datetime, reason: str) -> int:
+def interrupt(connection: Connection, runs: Sequence[Row[Any]], now: datetime, reason: str) -> int:
     """Mark `runs` (rows with id, job_id, scheduled_at) as interrupted and count them."""
     for piece in batches(runs, ROWS_A_QUERY):
-        session.execute(
+        connection.execute(
             update(Run)
             .where(Run.id.in_([run.id for run in piece]))
             .values(state=RunState.INTERRUPTED, reason=reason, finished_at=now)
-            .execution_options(synchronize_session=False)
         )
         count_finished(
-            session,
+            connection,
             [
                 FinishedRun(
                     run.id, run.job_id, RunState.INTERRUPTED, run.scheduled_at, now, None, reason
@@ -386,11 +423,10 @@ def interrupt(session: Session, runs: Sequence[Row[Any]], now: datetime, reason:
     return len(runs)
 
 
-def mark_broken(session: Session, job_id: str, reason: str) -> None:
+def mark_broken(connection: Connection, job_id: str, reason: str) -> None:
     """Keep a job that cannot be run, and say why; it fires no more until it is repaired."""
-    session.execute(
+    connection.execute(
         update(Job)
         .where(Job.id == job_id)
         .values(broken_reason=reason[:2000], version=Job.version + 1)
-        .execution_options(synchronize_session=False)
     )

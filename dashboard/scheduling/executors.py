@@ -60,7 +60,7 @@ class RunExecutor(BaseExecutor):  # type: ignore[misc]
         self._settings = settings
         self._in_flight: dict[int, Claim] = {}
         self._idle = threading.Condition()
-        self._on_free: Callable[[], None] = lambda: None
+        self._on_free: Callable[[RunExecutor], None] = lambda _: None
 
     @property
     def free(self) -> int:
@@ -72,8 +72,8 @@ class RunExecutor(BaseExecutor):  # type: ignore[misc]
         """The runs that were handed over and have not ended."""
         return list(self._in_flight.values())
 
-    def when_free(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after each run that ends."""
+    def when_free(self, callback: Callable[[RunExecutor], None]) -> None:
+        """Call `callback` with this executor after each run that ends."""
         self._on_free = callback
 
     def hand_over(self, claims: Sequence[Claim]) -> None:
@@ -129,7 +129,7 @@ class RunExecutor(BaseExecutor):  # type: ignore[misc]
             with self._idle:
                 self._in_flight.pop(identity.id, None)
                 self._idle.notify_all()
-            self._on_free()
+            self._on_free(self)
 
 
 class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):  # type: ignore[misc]

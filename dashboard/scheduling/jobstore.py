@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,6 @@ from dashboard.tasks import Task, all_tasks, get_task
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import Row
     from sqlalchemy.orm import Session
 
     from dashboard.scheduling.triggers import Schedule
@@ -34,25 +34,24 @@ CACHED_SCHEDULES = 50_000
 
 
 class ScheduleCache:
-    """Parsed triggers by job and version: the tick of a busy second parses none."""
+    """Parsed triggers by their JSON text: the tick of a busy second parses none."""
 
     def __init__(self) -> None:
         """Begin empty."""
-        self._kept: OrderedDict[str, tuple[int, Schedule]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Schedule] = OrderedDict()
 
-    def of(self, job: Row[Any]) -> Schedule:
-        """Return the schedule of a row with id, version, trigger and timezone.
+    def of(self, trigger: str, timezone: str) -> Schedule:
+        """Return the schedule of a trigger's JSON text.
 
         Raises `Invalid` for a trigger that cannot be read.
         """
-        found = self._kept.get(job.id)
-        if found is not None and found[0] == job.version:
-            return found[1]
-        schedule = triggers.load(job.trigger, timezone=job.timezone)
-        self._kept[job.id] = (job.version, schedule)
-        if len(self._kept) > CACHED_SCHEDULES:
-            self._kept.popitem(last=False)
-        return schedule
+        found = self._kept.get((trigger, timezone))
+        if found is None:
+            found = triggers.load(json.loads(trigger), timezone=timezone)
+            self._kept[trigger, timezone] = found
+            if len(self._kept) > CACHED_SCHEDULES:
+                self._kept.popitem(last=False)
+        return found
 
 
 def next_due(session: Session) -> datetime | None:

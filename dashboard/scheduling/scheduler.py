@@ -51,10 +51,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK = 1.0
-"""Seconds after which the database is looked at even if nothing is due: other processes write too."""
+"""Seconds after which the database is looked at in any case: other processes write too."""
 
 GAP = 0.025
 """Seconds between two ticks under load. Ticking at every due instant costs four times the CPU."""
+
+BACKLOG_GAP = 0.005
+"""The same while runs wait for slots; less when a pool runs dry before."""
 
 RETRY = 0.5
 """Seconds until the next tick after one that failed."""
@@ -90,7 +93,7 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
         ):
             executor.when_free(self._slot_freed)
             self.add_executor(executor, alias)
-        recorder.when_written(self._slot_freed)
+        recorder.when_written(self._history_written)
         self.add_listener(recorder.on_event, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
 
     @property
@@ -107,9 +110,17 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
         if self._event is not None:
             self._event.set()
 
-    def _slot_freed(self) -> None:
-        """Look at once when queued runs wait for a slot, or for an instance of their job."""
-        if self._backlog:
+    def _slot_freed(self, executor: RunExecutor) -> None:
+        """Look at once when queued runs wait and it is worth it.
+
+        While ticks follow each other closely, only a pool that has run dry is worth one more.
+        """
+        if self._backlog and (not self._hot or executor.free == executor.capacity):
+            self.wakeup()
+
+    def _history_written(self) -> None:
+        """Look when queued runs wait, perhaps for an instance of their job that just ended."""
+        if self._backlog and not self._hot:
             self.wakeup()
 
     def _any_free(self) -> bool:
@@ -124,25 +135,29 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
             if not self._hot and not self._has_work():
                 return self._until_next()
             worked = self._tick()
-            wait = self._until_next() if not worked else max(0.0, began + GAP - time.monotonic())
             self._hot = worked
+            if worked:
+                gap = BACKLOG_GAP if self._backlog else GAP
+                wait = max(0.0, began + gap - time.monotonic())
+            else:
+                wait = self._until_next()
         except SQLAlchemyError as error:
             self._note_failure(str(getattr(error, "orig", error)))
             return RETRY
-        except Exception:  # the thread must live on whatever happens
-            logger.exception("a tick of the scheduler failed")
-            self._note_failure("see the log")
+        except Exception as error:  # noqa: BLE001 -- the thread must live on whatever happens
+            self._note_failure(repr(error), error)
             return RETRY
         if self.failing_since is not None:
             logger.warning("the scheduler can work again")
             self.failing_since = None
         return wait
 
-    def _note_failure(self, why: str) -> None:
+    def _note_failure(self, why: str, error: Exception | None = None) -> None:
+        """Say once, not at every try, that ticks fail and why."""
         self._hot = True
         if self.failing_since is None:
             self.failing_since = datetime.now(UTC)
-            logger.warning("the scheduler cannot work, trying again: %s", why)
+            logger.error("the scheduler cannot work, trying again: %s", why, exc_info=error)
 
     def _has_work(self) -> bool:
         """Look, without writing, whether a tick would find something to do."""
@@ -154,7 +169,7 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
             next_due = jobstore.next_due(session)
             if next_due is not None and next_due <= datetime.now(UTC):
                 return True
-            return self._any_free() and _anything_queued(session)
+            return self._any_free() and claims.anything_queued(session.connection())
 
     def _until_next(self) -> float:
         """Return the seconds until the next job is due, at most `LOOK`."""
@@ -176,23 +191,23 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
             now = datetime.now(UTC)
             if not was_leading:
                 self._take_over(session, now)
-            due = claims.claim_due(session, now, self._schedules.of)
-            handed = claims.hand_over(session, now, free, self.identity)
+            connection = session.connection()
+            due = claims.claim_due(connection, now, self._schedules.of)
+            handed = claims.hand_over(connection, now, free, self.identity)
             changed = bool(due.queued or due.missed or due.skipped or handed.missed)
             started = any(handed.claims.values())
             if changed or started or not was_leading:
                 raise_revision(session)
-            left_over = _anything_queued(session)
+            self._backlog = handed.more or claims.anything_queued(connection)
         # Committed: from here on these runs are ours to start, and nobody else's.
         for alias, batch in handed.claims.items():
             self.executors[alias].hand_over(batch)
-        self._backlog = left_over
         self._announce(due, handed)
         return due.more or changed or started
 
     def _take_over(self, session: Session, now: datetime) -> None:
         """Set right what the previous leader left, in the transaction that takes the lease."""
-        interrupted = claims.interrupt_orphans(session, now, self.identity)
+        interrupted = claims.interrupt_orphans(session.connection(), now, self.identity)
         jobstore.recheck_jobs(session, now, set(self.executors))
         logger.info("leading from now on; %d runs were interrupted before", interrupted)
 
@@ -242,13 +257,8 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
                     )
                 ).all()
                 reason = "The dashboard was stopped, and its grace period ended before the run did."
-                claims.interrupt(session, left, datetime.now(UTC), reason)
+                claims.interrupt(session.connection(), left, datetime.now(UTC), reason)
                 self.leadership.release(session)
         except SQLAlchemyError:
             # The next leader will find the rows and call them interrupted.
             logger.warning("could not say goodbye to the database", exc_info=True)
-
-
-def _anything_queued(session: Session) -> bool:
-    query = select(Run.id).where(text(ACTIVE_RUN), Run.state == "queued").limit(1)
-    return session.execute(query).first() is not None

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+_RAISE_REVISION = update(Revision).where(Revision.id == 1).values(number=Revision.number + 1)
+
 BUSY_SECONDS = 15
 """How long a transaction waits for another process's lock before it gives up."""
 
@@ -71,12 +73,7 @@ class Database:
 
 def raise_revision(session: Session) -> None:
     """Tell live pages that something changed, as part of the change's own transaction."""
-    session.execute(
-        update(Revision)
-        .where(Revision.id == 1)
-        .values(number=Revision.number + 1)
-        .execution_options(synchronize_session=False)
-    )
+    session.connection().execute(_RAISE_REVISION)
 
 
 def read_revision(session: Session) -> int:

@@ -78,9 +78,28 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("job", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_job_broken",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("broken_reason IS NOT NULL"),
+            postgresql_where=sa.text("broken_reason IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_job_due",
+            ["next_run_time"],
+            unique=False,
+            sqlite_where=sa.text("paused_at IS NULL AND broken_reason IS NULL"),
+            postgresql_where=sa.text("paused_at IS NULL AND broken_reason IS NULL"),
+        )
         batch_op.create_index("ix_job_name", ["name", "id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_job_next_run_time"), ["next_run_time"], unique=False)
-        batch_op.create_index(batch_op.f("ix_job_paused_at"), ["paused_at"], unique=False)
+        batch_op.create_index(
+            "ix_job_paused",
+            ["paused_at"],
+            unique=False,
+            sqlite_where=sa.text("paused_at IS NOT NULL"),
+            postgresql_where=sa.text("paused_at IS NOT NULL"),
+        )
         batch_op.create_index(batch_op.f("ix_job_task"), ["task"], unique=False)
 
     op.create_table(
