@@ -1,8 +1,7 @@
-"""The tick's work inside its transaction: due fire times become rows, rows become running.
+"""The first half of a tick: fire times that are due become rows.
 
-A fire time is consumed if and only if its run is a row, because both are written by the same
-transaction. A queued row belongs to nobody; only as many as there are free slots become
-`running`, so a crash leaves at most a pool's worth of runs in doubt.
+A fire time is consumed if and only if its run is a row, because the row and the job's next run
+time are written by the same transaction.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text, bindparam, cast, func, select, text, update
+from sqlalchemy import Text, bindparam, cast, func, literal, select, text, update
 
 from dashboard.errors import Invalid
 from dashboard.history.health import (
@@ -23,16 +22,13 @@ from dashboard.history.health import (
     count_finished,
     insert_for,
 )
-from dashboard.records import RunIdentity
-from dashboard.scheduling.executors import Claim
-from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState
+from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState, UtcDateTime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy import Connection, Row
 
-    from dashboard.scheduling.leader import Identity
     from dashboard.scheduling.triggers import Schedule
 
 DUE_A_TICK = 500
@@ -78,55 +74,33 @@ _ACTIVE_COUNTS = (
     .where(text(ACTIVE_RUN), Run.job_id.in_(bindparam("ids", expanding=True)))
     .group_by(Run.job_id)
 )
-_START = (
-    update(Run)
-    .where(Run.id.in_(bindparam("ids", expanding=True)))
-    .values(
-        state=RunState.RUNNING,
-        started_at=bindparam("now"),
-        host=bindparam("on_host"),
-        process=bindparam("in_process"),
-    )
-)
-_ANY_QUEUED = select(Run.id).where(text(ACTIVE_RUN), Run.state == RunState.QUEUED).limit(1)
+_COPIED = {"job_name": Job.name, "task": Job.task, "parameters": Job.parameters}
 
 
-def _waiting() -> Select[Any]:
-    """Select the oldest queued runs of an executor whose job has an instance to spare."""
-    busy = Run.__table__.alias("busy")
-    running = (
-        select(func.count())
-        .select_from(busy)
-        .where(busy.c.job_id == Run.job_id, text("busy." + ACTIVE_RUN), busy.c.state == "running")
-        .correlate(Run)
-        .scalar_subquery()
-    )
+@cache
+def _claim_on_time(dialect_name: str) -> Any:
+    """Write the runs of jobs whose only due fire time is their next run time.
+
+    By far the most frequent case, and done inside the database: nothing travels but ids.
+    """
+    values: dict[str, Any] = {
+        "job_id": Job.id,
+        **_COPIED,
+        "scheduled_at": Job.next_run_time,
+        "attempt": literal(1),
+        "origin": literal(Origin.SCHEDULE, Run.origin.type),
+        "state": literal(RunState.QUEUED, Run.state.type),
+        "coalesced": literal(0),
+        "queued_at": bindparam("now", type_=UtcDateTime),
+        "executor": Job.executor,
+        "log_dropped": literal(0),
+    }
+    chosen = select(*values.values()).where(Job.id.in_(bindparam("ids", expanding=True)))
     return (
-        select(
-            Run.id,
-            Run.job_id,
-            Run.task,
-            Run.parameters,
-            Run.scheduled_at,
-            Run.attempt,
-            Run.origin,
-            Job.misfire_grace_time,
-            Job.max_instances,
-            running.label("running"),
-        )
-        .join(Job, Job.id == Run.job_id)
-        .where(
-            Run.state == RunState.QUEUED,
-            Run.executor == bindparam("of_executor"),
-            running < Job.max_instances,
-        )
-        .order_by(Run.id)
-        .limit(bindparam("slots"))
-        .with_for_update(of=Run, skip_locked=True)
+        insert_for(dialect_name, Run)
+        .from_select(list(values), chosen, include_defaults=False)
+        .on_conflict_do_nothing(index_elements=["job_id", "scheduled_at", "attempt"])
     )
-
-
-_WAITING = _waiting()
 
 
 @cache
@@ -156,6 +130,7 @@ def claim_due(
         return due
     due.more = len(jobs) == DUE_A_TICK
     active = _active_counts(connection, [job.id for job in jobs])
+    on_time: list[Row[Any]] = []
     runs: list[dict[str, Any]] = []
     advanced: list[dict[str, Any]] = []
     for job in jobs:
@@ -166,13 +141,16 @@ def claim_due(
         except Invalid as error:
             mark_broken(connection, job.id, f"Its trigger cannot be read: {error}")
             continue
-        runs += [
-            _claimed_run(job, moment, coalesced, now, active.get(job.id, 0))
-            for moment in fire_times
-        ]
+        busy = active.get(job.id, 0) >= job.max_instances
+        late = is_too_late(fire_times[0], now, job.misfire_grace_time)
+        if fire_times == [job.next_run_time] and not (busy or late):
+            on_time.append(job)
+        else:
+            runs += [_claimed_run(job, time, coalesced, now, busy=busy) for time in fire_times]
         due.more = due.more or (following is not None and following <= now)
         end = None if following else "Its trigger has no further fire time."
         advanced.append({"of_job": job.id, "following": following, "end": end})
+    _insert_on_time(connection, on_time, now, due)
     _insert(connection, runs, due)
     if advanced:
         connection.execute(_ADVANCE, advanced)
@@ -225,13 +203,22 @@ def _active_counts(connection: Connection, job_ids: Sequence[str]) -> dict[str, 
     return counts
 
 
+def _insert_on_time(
+    connection: Connection, jobs: Sequence[Row[Any]], now: datetime, due: Due
+) -> None:
+    statement = _claim_on_time(connection.dialect.name)
+    for piece in batches(jobs, ROWS_A_QUERY):
+        connection.execute(statement, {"ids": [job.id for job in piece], "now": now})
+        due.queued += [(job.id, job.next_run_time) for job in piece]
+
+
 def _claimed_run(
-    job: Row[Any], moment: datetime, coalesced: int, now: datetime, active: int
+    job: Row[Any], moment: datetime, coalesced: int, now: datetime, *, busy: bool
 ) -> dict[str, Any]:
     state, reason = RunState.QUEUED, None
     if is_too_late(moment, now, job.misfire_grace_time):
         state, reason = RunState.MISSED, too_late(moment, now, job.misfire_grace_time)
-    elif active >= job.max_instances:
+    elif busy:
         state, reason = RunState.SKIPPED, _too_many(job.max_instances)
     return {
         "job_id": job.id,
@@ -300,127 +287,6 @@ def _insert_ended(
     for run in written:
         group = due.missed if run.state is RunState.MISSED else due.skipped
         group.append((run.job_id, run.scheduled_at))
-
-
-@dataclass
-class HandOver:
-    """Runs that are marked running, by executor, and runs that waited too long."""
-
-    claims: dict[str, list[Claim]] = field(default_factory=dict)
-    missed: list[tuple[str, datetime]] = field(default_factory=list)
-    more: bool = False  # as many waited as there were slots, so there are probably more
-
-
-def hand_over(
-    connection: Connection, now: datetime, free: Mapping[str, int], identity: Identity
-) -> HandOver:
-    """Mark as many queued runs `running` as their executors have free slots."""
-    result = HandOver()
-    starting: list[int] = []
-    missed: list[Row[Any]] = []
-    for executor, slots in free.items():
-        if slots <= 0:
-            continue
-        values = {"of_executor": executor, "slots": slots}
-        waiting = connection.execute(_WAITING, values).all()
-        result.more = result.more or len(waiting) == slots
-        chosen = result.claims.setdefault(executor, [])
-        for run in _within_max_instances(waiting):
-            late = is_too_late(run.scheduled_at, now, run.misfire_grace_time)
-            if late and run.origin is Origin.SCHEDULE:
-                missed.append(run)
-                continue
-            starting.append(run.id)
-            chosen.append(
-                Claim(
-                    task=run.task,
-                    parameters=run.parameters,
-                    identity=RunIdentity(
-                        id=run.id,
-                        job_id=run.job_id,
-                        scheduled_at=run.scheduled_at,
-                        attempt=run.attempt,
-                    ),
-                )
-            )
-    _start(connection, starting, now, identity)
-    _miss(connection, missed, now)
-    result.missed = [(run.job_id, run.scheduled_at) for run in missed]
-    return result
-
-
-def anything_queued(connection: Connection) -> bool:
-    """Say whether a run waits for a slot, or for an instance of its job."""
-    return connection.execute(_ANY_QUEUED).first() is not None
-
-
-def _within_max_instances(waiting: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """Drop the runs that would go beyond max_instances together with others of this batch."""
-    taken: dict[str, int] = {}
-    chosen = []
-    for run in waiting:
-        instances = taken.get(run.job_id, run.running)
-        if instances < run.max_instances:
-            taken[run.job_id] = instances + 1
-            chosen.append(run)
-    return chosen
-
-
-def _start(
-    connection: Connection, run_ids: Sequence[int], now: datetime, identity: Identity
-) -> None:
-    for ids in batches(run_ids, ROWS_A_QUERY):
-        connection.execute(
-            _START,
-            {"ids": ids, "now": now, "on_host": identity.host, "in_process": identity.process},
-        )
-
-
-def _miss(connection: Connection, runs: Sequence[Row[Any]], now: datetime) -> None:
-    for run in runs:
-        reason = too_late(run.scheduled_at, now, run.misfire_grace_time)
-        connection.execute(
-            update(Run)
-            .where(Run.id == run.id)
-            .values(state=RunState.MISSED, reason=reason, finished_at=now)
-        )
-    count_finished(
-        connection,
-        [
-            FinishedRun(run.id, run.job_id, RunState.MISSED, run.scheduled_at, now, None)
-            for run in runs
-        ],
-    )
-
-
-def interrupt_orphans(connection: Connection, now: datetime, identity: Identity) -> int:
-    """End the runs that other processes left running: called by a process that begins to lead."""
-    found = connection.execute(
-        select(Run.id, Run.job_id, Run.scheduled_at, Run.started_at, Run.host).where(
-            text(ACTIVE_RUN), Run.state == RunState.RUNNING, Run.process != identity.process
-        )
-    ).all()
-    return interrupt(connection, found, now, "The process that ran it died or was stopped.")
-
-
-def interrupt(connection: Connection, runs: Sequence[Row[Any]], now: datetime, reason: str) -> int:
-    """Mark `runs` (rows with id, job_id, scheduled_at) as interrupted and count them."""
-    for piece in batches(runs, ROWS_A_QUERY):
-        connection.execute(
-            update(Run)
-            .where(Run.id.in_([run.id for run in piece]))
-            .values(state=RunState.INTERRUPTED, reason=reason, finished_at=now)
-        )
-        count_finished(
-            connection,
-            [
-                FinishedRun(
-                    run.id, run.job_id, RunState.INTERRUPTED, run.scheduled_at, now, None, reason
-                )
-                for run in piece
-            ],
-        )
-    return len(runs)
 
 
 def mark_broken(connection: Connection, job_id: str, reason: str) -> None:

@@ -29,7 +29,7 @@ from apscheduler.schedulers.base import STATE_PAUSED, STATE_STOPPED
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.scheduling import claims, jobstore
+from dashboard.scheduling import claims, handover, jobstore
 from dashboard.scheduling.executors import (
     PROCESSES,
     THREADS,
@@ -169,7 +169,7 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
             next_due = jobstore.next_due(session)
             if next_due is not None and next_due <= datetime.now(UTC):
                 return True
-            return self._any_free() and claims.anything_queued(session.connection())
+            return self._any_free() and handover.anything_queued(session.connection())
 
     def _until_next(self) -> float:
         """Return the seconds until the next job is due, at most `LOOK`."""
@@ -183,7 +183,6 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
 
     def _tick(self) -> bool:
         """Claim what is due, hand over what can start; say whether there may be more at once."""
-        free = {alias: executor.free for alias, executor in self.executors.items()}
         with self.database.write(touch=False) as session:
             was_leading = self.leadership.leading
             if not self.leadership.hold(session):
@@ -193,12 +192,13 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
                 self._take_over(session, now)
             connection = session.connection()
             due = claims.claim_due(connection, now, self._schedules.of)
-            handed = claims.hand_over(connection, now, free, self.identity)
+            free = {alias: executor.free for alias, executor in self.executors.items()}
+            handed = handover.hand_over(connection, now, free, self.identity)
             changed = bool(due.queued or due.missed or due.skipped or handed.missed)
             started = any(handed.claims.values())
             if changed or started or not was_leading:
                 raise_revision(session)
-            self._backlog = handed.more or claims.anything_queued(connection)
+            self._backlog = handed.more or handover.anything_queued(connection)
         # Committed: from here on these runs are ours to start, and nobody else's.
         for alias, batch in handed.claims.items():
             self.executors[alias].hand_over(batch)
@@ -207,11 +207,11 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
 
     def _take_over(self, session: Session, now: datetime) -> None:
         """Set right what the previous leader left, in the transaction that takes the lease."""
-        interrupted = claims.interrupt_orphans(session.connection(), now, self.identity)
+        interrupted = handover.interrupt_orphans(session.connection(), now, self.identity)
         jobstore.recheck_jobs(session, now, set(self.executors))
         logger.info("leading from now on; %d runs were interrupted before", interrupted)
 
-    def _announce(self, due: claims.Due, handed: claims.HandOver) -> None:
+    def _announce(self, due: claims.Due, handed: handover.HandOver) -> None:
         """Tell APScheduler's listeners what a stock scheduler would have told them."""
         for code, pairs in (
             (EVENT_JOB_SUBMITTED, due.queued),
@@ -257,7 +257,7 @@ class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
                     )
                 ).all()
                 reason = "The dashboard was stopped, and its grace period ended before the run did."
-                claims.interrupt(session.connection(), left, datetime.now(UTC), reason)
+                handover.interrupt(session.connection(), left, datetime.now(UTC), reason)
                 self.leadership.release(session)
         except SQLAlchemyError:
             # The next leader will find the rows and call them interrupted.

@@ -50,6 +50,8 @@ ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 ACTIVE_RUN = "state IN ('queued', 'running')"
 """The same as SQL. Queries that name it letter by letter can use the small index over such rows."""
 
+MAY_FIRE = "paused_at IS NULL AND broken_reason IS NULL"
+
 PROBLEMS = (RunState.FAILED, RunState.INTERRUPTED)
 """The final states that make a job unhealthy."""
 
@@ -240,7 +242,7 @@ class Run(Base):
         Index("ix_run_state", "state", "id"),
         # Tiny whatever the history: what is queued or running, by job.
         Index("ix_run_active", "job_id", "state", **_only_where(ACTIVE_RUN)),
-        Index("ix_run_fingerprint", "fingerprint", "id"),
+        Index("ix_run_fingerprint", "fingerprint", "id", **_only_where("fingerprint IS NOT NULL")),
     )
 
 
@@ -283,14 +285,18 @@ class JobHealth(Base):
     job_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     last_run_id: Mapped[int | None]
     last_state: Mapped[RunState | None]
-    last_finished_at: Mapped[datetime | None]
+    last_finished_at: Mapped[datetime | None] = mapped_column(index=True)
     last_success_at: Mapped[datetime | None]
     last_error: Mapped[str | None] = mapped_column(Text)
-    failing_since: Mapped[datetime | None] = mapped_column(index=True)
+    failing_since: Mapped[datetime | None]
     consecutive_failures: Mapped[int] = mapped_column(default=0)
     recent: Mapped[list[Any]]
     usual_duration: Mapped[float | None]  # median seconds of the recent successes
     long_duration: Mapped[float | None]  # 95th percentile of the same
+
+    __table_args__ = (
+        Index("ix_job_health_failing", "failing_since", **_only_where("failing_since IS NOT NULL")),
+    )
 
 
 class RunStats(Base):

@@ -147,7 +147,14 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
     )
     with op.batch_alter_table("job_health", schema=None) as batch_op:
         batch_op.create_index(
-            batch_op.f("ix_job_health_failing_since"), ["failing_since"], unique=False
+            "ix_job_health_failing",
+            ["failing_since"],
+            unique=False,
+            sqlite_where=sa.text("failing_since IS NOT NULL"),
+            postgresql_where=sa.text("failing_since IS NOT NULL"),
+        )
+        batch_op.create_index(
+            batch_op.f("ix_job_health_last_finished_at"), ["last_finished_at"], unique=False
         )
 
     lease_table = op.create_table(
@@ -254,7 +261,13 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
             sqlite_where=sa.text("state IN ('queued', 'running')"),
             postgresql_where=sa.text("state IN ('queued', 'running')"),
         )
-        batch_op.create_index("ix_run_fingerprint", ["fingerprint", "id"], unique=False)
+        batch_op.create_index(
+            "ix_run_fingerprint",
+            ["fingerprint", "id"],
+            unique=False,
+            sqlite_where=sa.text("fingerprint IS NOT NULL"),
+            postgresql_where=sa.text("fingerprint IS NOT NULL"),
+        )
         batch_op.create_index("ix_run_job", ["job_id", "id"], unique=False)
         batch_op.create_index("ix_run_state", ["state", "id"], unique=False)
 

@@ -1,0 +1,197 @@
+"""The second half of a tick: queued rows become running, as many as can start at once.
+
+A queued row belongs to nobody. Only what has a free slot becomes `running` in the name of this
+process, so a crash leaves at most a pool's worth of runs in doubt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 -- a dataclass field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, func, select, text, update
+
+from dashboard.history.health import ROWS_A_QUERY, FinishedRun, batches, count_finished
+from dashboard.records import RunIdentity
+from dashboard.scheduling.claims import is_too_late, too_late
+from dashboard.scheduling.executors import Claim
+from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, Row, Select
+
+    from dashboard.scheduling.leader import Identity
+
+_START = (
+    update(Run)
+    .where(Run.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=RunState.RUNNING,
+        started_at=bindparam("now"),
+        host=bindparam("on_host"),
+        process=bindparam("in_process"),
+    )
+)
+_ANY_QUEUED = select(Run.id).where(text(ACTIVE_RUN), Run.state == RunState.QUEUED).limit(1)
+
+
+def _waiting() -> Select[Any]:
+    """Select the oldest queued runs of an executor whose job has an instance to spare."""
+    busy = Run.__table__.alias("busy")
+    running = (
+        select(func.count())
+        .select_from(busy)
+        .where(busy.c.job_id == Run.job_id, text("busy." + ACTIVE_RUN), busy.c.state == "running")
+        .correlate(Run)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            Run.id,
+            Run.job_id,
+            Run.task,
+            Run.parameters,
+            Run.scheduled_at,
+            Run.attempt,
+            Run.origin,
+            Job.misfire_grace_time,
+            Job.max_instances,
+            running.label("running"),
+        )
+        .join(Job, Job.id == Run.job_id)
+        .where(
+            Run.state == RunState.QUEUED,
+            Run.executor == bindparam("of_executor"),
+            running < Job.max_instances,
+        )
+        .order_by(Run.id)
+        .limit(bindparam("slots"))
+        .with_for_update(of=Run, skip_locked=True)
+    )
+
+
+_WAITING = _waiting()
+
+
+@dataclass
+class HandOver:
+    """Runs that are marked running, by executor, and runs that waited too long."""
+
+    claims: dict[str, list[Claim]] = field(default_factory=dict)
+    missed: list[tuple[str, datetime]] = field(default_factory=list)
+    more: bool = False  # as many waited as there were slots, so there are probably more
+
+
+def hand_over(
+    connection: Connection, now: datetime, free: Mapping[str, int], identity: Identity
+) -> HandOver:
+    """Mark as many queued runs `running` as their executors have free slots."""
+    result = HandOver()
+    starting: list[int] = []
+    missed: list[Row[Any]] = []
+    for executor, slots in free.items():
+        if slots <= 0:
+            continue
+        values = {"of_executor": executor, "slots": slots}
+        waiting = connection.execute(_WAITING, values).all()
+        result.more = result.more or len(waiting) == slots
+        chosen = result.claims.setdefault(executor, [])
+        for run in _within_max_instances(waiting):
+            late = is_too_late(run.scheduled_at, now, run.misfire_grace_time)
+            if late and run.origin is Origin.SCHEDULE:
+                missed.append(run)
+                continue
+            starting.append(run.id)
+            chosen.append(
+                Claim(
+                    task=run.task,
+                    parameters=run.parameters,
+                    identity=RunIdentity(
+                        id=run.id,
+                        job_id=run.job_id,
+                        scheduled_at=run.scheduled_at,
+                        attempt=run.attempt,
+                    ),
+                )
+            )
+    _start(connection, starting, now, identity)
+    _miss(connection, missed, now)
+    result.missed = [(run.job_id, run.scheduled_at) for run in missed]
+    return result
+
+
+def anything_queued(connection: Connection) -> bool:
+    """Say whether a run waits for a slot, or for an instance of its job."""
+    return connection.execute(_ANY_QUEUED).first() is not None
+
+
+def _within_max_instances(waiting: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Drop the runs that would go beyond max_instances together with others of this batch."""
+    taken: dict[str, int] = {}
+    chosen = []
+    for run in waiting:
+        instances = taken.get(run.job_id, run.running)
+        if instances < run.max_instances:
+            taken[run.job_id] = instances + 1
+            chosen.append(run)
+    return chosen
+
+
+def _start(
+    connection: Connection, run_ids: Sequence[int], now: datetime, identity: Identity
+) -> None:
+    for ids in batches(run_ids, ROWS_A_QUERY):
+        connection.execute(
+            _START,
+            {"ids": ids, "now": now, "on_host": identity.host, "in_process": identity.process},
+        )
+
+
+def _miss(connection: Connection, runs: Sequence[Row[Any]], now: datetime) -> None:
+    for run in runs:
+        reason = too_late(run.scheduled_at, now, run.misfire_grace_time)
+        connection.execute(
+            update(Run)
+            .where(Run.id == run.id)
+            .values(state=RunState.MISSED, reason=reason, finished_at=now)
+        )
+    count_finished(
+        connection,
+        [
+            FinishedRun(run.id, run.job_id, RunState.MISSED, run.scheduled_at, now, None)
+            for run in runs
+        ],
+    )
+
+
+def interrupt_orphans(connection: Connection, now: datetime, identity: Identity) -> int:
+    """End the runs that other processes left running: called by a process that begins to lead."""
+    found = connection.execute(
+        select(Run.id, Run.job_id, Run.scheduled_at, Run.started_at, Run.host).where(
+            text(ACTIVE_RUN), Run.state == RunState.RUNNING, Run.process != identity.process
+        )
+    ).all()
+    return interrupt(connection, found, now, "The process that ran it died or was stopped.")
+
+
+def interrupt(connection: Connection, runs: Sequence[Row[Any]], now: datetime, reason: str) -> int:
+    """Mark `runs` (rows with id, job_id, scheduled_at) as interrupted and count them."""
+    for piece in batches(runs, ROWS_A_QUERY):
+        connection.execute(
+            update(Run)
+            .where(Run.id.in_([run.id for run in piece]))
+            .values(state=RunState.INTERRUPTED, reason=reason, finished_at=now)
+        )
+        count_finished(
+            connection,
+            [
+                FinishedRun(
+                    run.id, run.job_id, RunState.INTERRUPTED, run.scheduled_at, now, None, reason
+                )
+                for run in piece
+            ],
+        )
+    return len(runs)
