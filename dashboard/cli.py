@@ -52,6 +52,7 @@ def run(**options: Any) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = _settings(**options)
     try:
         raise SystemExit(serve(settings))

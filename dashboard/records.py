@@ -98,6 +98,9 @@ class Cancellation(Protocol):
         """Return whether the run was asked to stop."""
 
 
+OutcomeState = Literal["succeeded", "failed", "cancelled", "interrupted"]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended; times are aware UTC, `duration` is in seconds of the monotonic clock.
@@ -106,7 +109,7 @@ class Outcome:
     """
 
     run_id: int
-    state: Literal["succeeded", "failed", "cancelled", "interrupted"]
+    state: OutcomeState
     started_at: datetime
     finished_at: datetime
     duration: float | None

@@ -38,27 +38,35 @@ def serve(settings: Settings) -> int:
     stopping = _Signals()
     runtime = make_runtime(settings)
     server = _make_server(settings, runtime)
-    server.prepare()
-    announce_first_account(runtime)
-    if settings.demo:
-        add_demo(runtime)
-    host, port = server.bind_addr[:2]
-    shown = f"[{host}]" if ":" in host else host
-    pages = threading.Thread(target=server.serve, name="pages", daemon=True)
-    runtime.start()
-    pages.start()
-    print(f"Listening on http://{shown}:{port}", flush=True)  # noqa: T201 -- programs wait for it
-    stopping.wait()
-    logger.info("stopping; runs get up to %g s to end", settings.shutdown_grace)
-    ended = stopping.during(runtime.stop)
-    server.stop()
-    runtime.database.close()
+    server.prepare()  # fails at once where the address is taken
+    try:
+        announce_first_account(runtime)
+        if settings.demo:
+            add_demo(runtime)
+        ended = _serve_until(stopping, server, runtime)
+    finally:
+        server.stop()
+        runtime.database.close()
     logging.shutdown()
     sys.stdout.flush()
     if not ended:
         # Threads cannot be ended from outside, and the interpreter would wait for them for ever.
         os._exit(0)
     return 0
+
+
+def _serve_until(stopping: _Signals, server: Server, runtime: Runtime) -> bool:
+    """Serve pages and run jobs until a signal comes; False when runs had to be left behind."""
+    host, port = server.bind_addr[:2]
+    shown = f"[{host}]" if ":" in host else host
+    runtime.start()
+    threading.Thread(target=server.serve, name="pages", daemon=True).start()
+    print(  # noqa: T201 -- people and programs wait for this line
+        f"Listening on http://{shown}:{port}", flush=True
+    )
+    stopping.wait()
+    logger.info("stopping; runs get up to %g s to end", runtime.settings.shutdown_grace)
+    return stopping.during(runtime.stop)
 
 
 def _make_server(settings: Settings, runtime: Runtime) -> Server:

@@ -43,6 +43,12 @@ BATCH = 1000
 LINGER = 0.02
 """Seconds that the writer waits for company before it writes."""
 
+BUSY_LINGER = 0.1
+"""The same while much is going on: fewer, larger transactions leave the scheduler more room."""
+
+BUSY = 50
+"""Items in a batch that count as much going on."""
+
 RETRY = 0.5
 """Seconds until the next try after the database refused."""
 
@@ -144,16 +150,18 @@ class Recorder:
                 self._changed.notify_all()
 
     def _work(self) -> None:
+        linger = LINGER
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._stopping)
                 if not self._queue:
                     return
                 self._changed.wait_for(
-                    lambda: self._stopping or self._hurry or len(self._queue) >= BATCH, LINGER
+                    lambda: self._stopping or self._hurry or len(self._queue) >= BATCH, linger
                 )
                 self._hurry = False
                 batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            linger = BUSY_LINGER if len(batch) >= BUSY else LINGER
             self._write_until_done(batch)
             with self._changed:
                 self._written += len(batch)
@@ -231,7 +239,7 @@ def finish_runs(connection: Connection, outcomes: Sequence[Outcome], *, process:
 
 
 def _final_values(outcome: Outcome) -> dict[str, Any]:
-    interrupted = outcome.state == RunState.INTERRUPTED
+    interrupted = outcome.state == "interrupted"
     return {
         "of_run": outcome.run_id,
         "state": RunState(outcome.state),
@@ -257,6 +265,7 @@ def _error_line(outcome: Outcome) -> str | None:
 def _obey(connection: Connection, job_id: str, outcome: Outcome) -> None:
     """Pause or finish a job because its task asked for it (PauseJob, FinishJob)."""
     now = outcome.finished_at
+    reason: str | None
     if outcome.pause_reason is not None:
         action, reason = "job.pause", outcome.pause_reason
         values: dict[str, Any] = {

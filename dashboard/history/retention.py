@@ -99,7 +99,7 @@ def _prune_job(
     return total
 
 
-def _delete_runs(session: Session, query: Select[tuple[int]]) -> int:
+def _delete_runs(session: Session, query: Select[int]) -> int:
     ids = session.scalars(query).all()
     for table, column in ((RunLog, RunLog.run_id), (RunStep, RunStep.run_id), (Run, Run.id)):
         session.execute(

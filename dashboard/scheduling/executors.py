@@ -15,6 +15,7 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
@@ -23,7 +24,6 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 
 from dashboard.records import Outcome, RunIdentity
 from dashboard.runcontext import run_task
-from dashboard.storage.models import RunState
 from dashboard.tasks import load_task_modules
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Claim:
     identity: RunIdentity
 
 
-class RunExecutor(BaseExecutor):  # type: ignore[misc]
+class RunExecutor(BaseExecutor):
     """What threads and processes share: counting slots and reporting how runs end."""
 
     def __init__(self, capacity: int, settings: Settings) -> None:
@@ -86,7 +86,7 @@ class RunExecutor(BaseExecutor):  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 -- reported as the run's own end
                 self._end(claim, _lost(claim, f"It could not be started: {error}"))
             else:
-                future.add_done_callback(lambda done, claim=claim: self._finished(claim, done))
+                future.add_done_callback(partial(self._finished, claim))
 
     def wait(self, deadline: float) -> bool:
         """Wait until nothing runs any more or the monotonic clock reaches `deadline`."""
@@ -110,7 +110,7 @@ class RunExecutor(BaseExecutor):  # type: ignore[misc]
 
     def _end(self, claim: Claim, outcome: Outcome) -> None:
         identity = claim.identity
-        succeeded = outcome.state == RunState.SUCCEEDED
+        succeeded = outcome.state == "succeeded"
         event = JobExecutionEvent(
             EVENT_JOB_EXECUTED if succeeded else EVENT_JOB_ERROR,
             identity.job_id,
@@ -132,7 +132,7 @@ class RunExecutor(BaseExecutor):  # type: ignore[misc]
             self._on_free(self)
 
 
-class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):  # type: ignore[misc]
+class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
     """Runs in threads of this process."""
 
     def __init__(self, capacity: int, settings: Settings, sink: RunSink) -> None:
@@ -272,7 +272,7 @@ def _lost(claim: Claim, reason: str) -> Outcome:
     now = datetime.now(UTC)
     return Outcome(
         run_id=claim.identity.id,
-        state=RunState.INTERRUPTED,
+        state="interrupted",
         started_at=now,
         finished_at=now,
         duration=None,

@@ -177,7 +177,7 @@ def interrupt_orphans(connection: Connection, now: datetime, identity: Identity)
     return interrupt(connection, found, now, "The process that ran it died or was stopped.")
 
 
-def interrupt(connection: Connection, runs: Sequence[Row[Any]], now: datetime, reason: str) -> int:
+def interrupt(connection: Connection, runs: Sequence[Any], now: datetime, reason: str) -> int:
     """Mark `runs` (rows with id, job_id, scheduled_at) as interrupted and count them."""
     for piece in batches(runs, ROWS_A_QUERY):
         connection.execute(

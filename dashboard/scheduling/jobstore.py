@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from apscheduler.job import Job as StockJob
 from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLookupError
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import DashboardError
+from dashboard.history.health import FinishedRun, count_finished
 from dashboard.scheduling import triggers
-from dashboard.storage.models import Job
+from dashboard.storage.models import ACTIVE_RUN, Job, Run, RunState
 from dashboard.tasks import Task, all_tasks, get_task
 
 if TYPE_CHECKING:
@@ -98,7 +99,25 @@ def recheck_jobs(session: Session, now: datetime, executors: Collection[str]) ->
     session.flush()
 
 
-class TableJobStore(BaseJobStore):  # type: ignore[misc]
+def cancel_queued(session: Session, job_id: str, now: datetime) -> None:
+    """End what is queued of a job that is about to be removed: nobody would ever start it."""
+    cancelled = session.execute(
+        update(Run)
+        .where(text(ACTIVE_RUN), Run.job_id == job_id, Run.state == RunState.QUEUED)
+        .values(state=RunState.CANCELLED, finished_at=now, reason="The job was removed.")
+        .returning(Run.id, Run.scheduled_at)
+        .execution_options(synchronize_session=False)
+    ).all()
+    count_finished(
+        session.connection(),
+        [
+            FinishedRun(run.id, job_id, RunState.CANCELLED, run.scheduled_at, now, None)
+            for run in cancelled
+        ],
+    )
+
+
+class TableJobStore(BaseJobStore):
     """The table `job` as an APScheduler job store. It never deletes what it cannot read."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -203,7 +222,7 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]
         with self._database.write() as session:
             session.execute(delete(Job))
 
-    def _stock_jobs(self, query: Select[tuple[Job]]) -> list[StockJob]:
+    def _stock_jobs(self, query: Select[Job]) -> list[StockJob]:
         with self._database.read() as session:
             rows = session.scalars(query.where(Job.broken_reason.is_(None))).all()
         return [self._stock(row) for row in rows]

@@ -206,4 +206,5 @@ def database_now(session: Session) -> datetime:
     if moment is None:  # pragma: no cover -- the function always answers
         message = "the database did not tell the time"
         raise RuntimeError(message)
-    return moment.astimezone(UTC)
+    present: datetime = moment.astimezone(UTC)
+    return present

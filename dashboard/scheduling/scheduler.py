@@ -63,8 +63,10 @@ RETRY = 0.5
 """Seconds until the next tick after one that failed."""
 
 
-class DashboardScheduler(BackgroundScheduler):  # type: ignore[misc]
+class DashboardScheduler(BackgroundScheduler):
     """A `BackgroundScheduler` whose every firing is a row before it is a call."""
+
+    state: int
 
     def __init__(
         self,

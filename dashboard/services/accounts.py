@@ -16,6 +16,7 @@ from dashboard.errors import Conflict, Invalid, NotAllowed, NotFound, TooManyAtt
 from dashboard.services import audit
 from dashboard.services.audit import Actor
 from dashboard.storage.models import ID_LENGTH, Audit, Role, User
+from dashboard.texts import is_storable, storable
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -40,7 +41,7 @@ def authenticate(database: Database, name: str, password: str, *, address: str |
     `FAILURES` failures within `WINDOW` for the account from the address, else `NotAllowed` with
     the same sentence for every cause.
     """
-    name = name.strip()[:ID_LENGTH]
+    name = storable(name.strip())[:ID_LENGTH]
     actor = Actor(name or "-", Role.VIEWER, address)
     with database.read() as session:
         if _recent_failures(session, name, address) >= FAILURES:
@@ -125,11 +126,16 @@ def check_password(password: str) -> str:
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         message = f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD:,} characters."
         raise Invalid.one("password", message)
+    try:
+        password.encode()
+    except UnicodeEncodeError as error:
+        raise Invalid.one("password", "It holds half a character; type it again.") from error
     return password
 
 
 def _by_name(session: Session, name: str) -> User:
-    user = session.scalars(select(User).where(User.name == name).with_for_update()).first()
+    query = select(User).where(User.name == name).with_for_update()
+    user = session.scalars(query).first() if is_storable(name) else None
     if user is None:
         message = f"There is no user “{name}”."
         raise NotFound(message)
@@ -164,5 +170,5 @@ def _verify(stored: str, password: str) -> bool:
         return False
     try:
         return _hasher.verify(stored, password)
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, InvalidHashError, UnicodeEncodeError):
         return False

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import DashboardError, NotAllowed
-from dashboard.storage.models import Audit, Role
+from dashboard.storage.models import ID_LENGTH, Audit, Role
+from dashboard.texts import storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +39,9 @@ SYSTEM = Actor("system", Role.ADMIN)
 
 @dataclass(slots=True)
 class Entry:
-    """What is noted of one action besides who, when and what."""
+    """What is noted of one action besides who and when."""
 
+    target: str
     detail: dict[str, Any] = field(default_factory=dict)
 
     def difference(self, before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -52,14 +54,15 @@ class Entry:
 @contextmanager
 def action(session: Session, actor: Actor, name: str, target: str) -> Iterator[Entry]:
     """Note that `actor` does `name` to `target`, in the transaction that does it."""
-    entry = Entry()
+    entry = Entry(target)
     try:
         yield entry
     except DashboardError as error:
         # Its transaction is undone; `transaction` writes this note in one of its own.
-        error.refused = _row(actor, name, target, "refused", entry.detail | {"why": str(error)})
+        detail = entry.detail | {"why": str(error)}
+        error.refused = _row(actor, name, entry.target, "refused", detail)
         raise
-    session.add(_row(actor, name, target, "done", entry.detail))
+    session.add(_row(actor, name, entry.target, "done", entry.detail))
     session.flush()
 
 
@@ -90,7 +93,7 @@ def _row(actor: Actor, name: str, target: str, outcome: str, detail: dict[str, A
         actor=actor.name,
         address=actor.address,
         action=name,
-        target=target[:191],
+        target=storable(target)[:ID_LENGTH],
         outcome=outcome,
         detail=detail,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import FieldError, Invalid
@@ -15,6 +16,7 @@ from dashboard.scheduling import triggers
 from dashboard.scheduling.executors import EXECUTOR_NAMES
 from dashboard.storage.models import ID_LENGTH
 from dashboard.tasks import Task, UnknownTask, get_task
+from dashboard.texts import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,7 +76,7 @@ def check_change(
     trigger does. Raises `Invalid` with every complaint.
     """
     checks = _Checks(data, settings, now)
-    if "id" in data and data["id"] not in {None, "", job.id}:
+    if "id" in data and data["id"] not in (None, "", job.id):
         checks.complain("id", "The id of a job cannot be changed; make a new job instead.")
     task = checks.task(data.get("task", job.task))
     if "parameters" in data or task is None or task.name != job.task:
@@ -93,7 +95,7 @@ def check_change(
     }
     for name, check in simple.items():
         if name in data:
-            checks.run(name, lambda check=check, name=name: check(data[name]))
+            checks.run(name, partial(check, data[name]))
     return checks.values_or_raise()
 
 
@@ -174,7 +176,7 @@ def _optional_id(value: object) -> str | None:
     if len(value) > ID_LENGTH:
         message = f"A job id has at most {ID_LENGTH} characters; this one has {len(value)}."
         raise ValueError(message)
-    if not value.isprintable() or not _is_utf8(value) or value != value.strip():
+    if not value.isprintable() or value != value.strip():
         message = "A job id has only printable characters, and no space at its ends."
         raise ValueError(message)
     if "/" in value or "\\" in value or value in RESERVED_IDS:
@@ -198,7 +200,7 @@ def _name(value: object) -> str:
     if not 1 <= len(name) <= ID_LENGTH:
         message = f"A name has 1 to {ID_LENGTH} characters."
         raise ValueError(message)
-    if not name.isprintable() or not _is_utf8(name):
+    if not name.isprintable():
         message = "A name is one line of printable characters."
         raise ValueError(message)
     return name
@@ -254,16 +256,7 @@ def _notes(value: object) -> str:
     if not isinstance(value, str) or len(value) > NOTES_LENGTH:
         message = f"Notes are text of at most {NOTES_LENGTH:,} characters."
         raise ValueError(message)
-    if "\x00" in value or not _is_utf8(value):
+    if not is_storable(value):
         message = "Notes contain a character that cannot be stored."
         raise ValueError(message)
     return value.replace("\r\n", "\n")
-
-
-def _is_utf8(value: str) -> bool:
-    """Lone surrogates get through JSON, and no database keeps them."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -9,15 +9,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import AlreadyRunning, Conflict, DuplicateId, JobNotFound, StaleEdit
 from dashboard.scheduling import triggers
 from dashboard.scheduling.executors import EXECUTOR_NAMES
-from dashboard.scheduling.jobstore import why_broken
+from dashboard.scheduling.jobstore import cancel_queued, why_broken
 from dashboard.services import audit
-from dashboard.services.jobdata import check_change, check_new, id_from_name
+from dashboard.services.jobdata import FIELDS, check_change, check_new, id_from_name
 from dashboard.storage.models import (
     ACTIVE_RUN,
     Job,
@@ -29,6 +29,7 @@ from dashboard.storage.models import (
     RunState,
 )
 from dashboard.tasks import get_task
+from dashboard.texts import is_storable, storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,18 @@ NO_MORE_FIRE_TIMES = "Its trigger has no further fire time."
 
 def get_job(session: Session, job_id: str) -> Job:
     """Return one job; raises `JobNotFound`."""
-    job = session.get(Job, job_id)
+    job = session.get(Job, job_id) if is_storable(job_id) else None
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
+
+
+def locked_job(session: Session, job_id: str) -> Job:
+    """Return one job for changing: on PostgreSQL its row is locked until the transaction ends.
+
+    Raises `JobNotFound`.
+    """
+    job = session.get(Job, job_id, with_for_update=True) if is_storable(job_id) else None
     if job is None:
         raise JobNotFound(job_id)
     return job
@@ -81,6 +93,7 @@ def create_job(
             session.flush()
         except IntegrityError as error:
             raise DuplicateId(values["id"]) from error
+        entry.target = job.id
         entry.detail["job"] = snapshot(job)
     return job
 
@@ -103,7 +116,7 @@ def change_job(
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.change", job_id) as entry:
         actor.require(Role.OPERATOR if set(data) <= {"trigger"} else Role.ADMIN)
-        job = _locked(session, job_id)
+        job = locked_job(session, job_id)
         if job.version != version:
             raise StaleEdit(job_id, expected=version, actual=job.version)
         before = snapshot(job)
@@ -125,10 +138,10 @@ def pause_job(session: Session, job_id: str, *, reason: str | None = None, actor
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.pause", job_id) as entry:
         actor.require(Role.OPERATOR)
-        job = _locked(session, job_id)
+        job = locked_job(session, job_id)
         if job.paused_at is None:
             job.paused_at, job.paused_by = now, actor.name
-            job.paused_reason = (reason or "").strip()[:2000] or None
+            job.paused_reason = storable((reason or "").strip())[:2000] or None
             job.next_run_time = None
             _touch(job, actor, now)
         entry.detail["reason"] = job.paused_reason
@@ -144,7 +157,7 @@ def resume_job(session: Session, job_id: str, *, actor: Actor) -> Job:
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.resume", job_id):
         actor.require(Role.OPERATOR)
-        job = _locked(session, job_id)
+        job = locked_job(session, job_id)
         if job.paused_at is not None:
             schedule = triggers.load(job.trigger, timezone=job.timezone)
             job.paused_at = job.paused_by = job.paused_reason = None
@@ -162,13 +175,9 @@ def remove_job(session: Session, job_id: str, *, actor: Actor) -> None:
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.remove", job_id) as entry:
         actor.require(Role.ADMIN)
-        job = _locked(session, job_id)
+        job = locked_job(session, job_id)
         entry.detail["job"] = snapshot(job)
-        session.execute(
-            update(Run)
-            .where(text(ACTIVE_RUN), Run.job_id == job_id, Run.state == RunState.QUEUED)
-            .values(state=RunState.CANCELLED, finished_at=now, reason="The job was removed.")
-        )
+        cancel_queued(session, job_id, now)
         health = session.get(JobHealth, job_id)
         if health is not None:
             session.delete(health)
@@ -189,7 +198,7 @@ def run_now(
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.run", job_id) as entry:
         actor.require(Role.OPERATOR)
-        job = _locked(session, job_id)
+        job = locked_job(session, job_id)
         if job.broken_reason is not None:
             message = f"Job “{job_id}” cannot run: {job.broken_reason}"
             raise Conflict(message)
@@ -245,17 +254,7 @@ def require_instance(session: Session, job: Job) -> None:
 
 def snapshot(job: Job) -> dict[str, Any]:
     """Return a job as JSON: what the audit log keeps, and what an undo restores."""
-    names = ("id", "name", "task", "parameters", "trigger", "executor", "coalesce")
-    names += ("max_instances", "misfire_grace_time", "tags", "notes")
-    return {name: getattr(job, name) for name in names} | {"paused": job.paused_at is not None}
-
-
-def _locked(session: Session, job_id: str) -> Job:
-    """Read a job for changing: on PostgreSQL its row is locked until the transaction ends."""
-    job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).first()
-    if job is None:
-        raise JobNotFound(job_id)
-    return job
+    return {name: getattr(job, name) for name in FIELDS} | {"paused": job.paused_at is not None}
 
 
 def _touch(job: Job, actor: Actor, now: datetime) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from dashboard.errors import Conflict, JobNotFound, RunNotFound
 from dashboard.services import audit
-from dashboard.services.jobs import get_job, queue_run, require_instance
+from dashboard.services.jobs import locked_job, queue_run, require_instance
 from dashboard.storage.models import ACTIVE, Origin, Role, Run
 
 if TYPE_CHECKING:
@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from dashboard.services.audit import Actor
 
 
+LARGEST_ID = 2**63 - 1
+"""What a database can compare with; an address may hold any number."""
+
+
 def get_run(session: Session, run_id: int) -> Run:
     """Return one run; raises `RunNotFound`."""
-    run = session.get(Run, run_id)
+    run = session.get(Run, run_id) if 0 < run_id <= LARGEST_ID else None
     if run is None:
         raise RunNotFound(run_id)
     return run
@@ -41,7 +45,7 @@ def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
             message = f"Run {run_id} has not ended yet (it is {run.state.value})."
             raise Conflict(message)
         try:
-            job = get_job(session, run.job_id)
+            job = locked_job(session, run.job_id)
         except JobNotFound as error:
             message = f"Job “{run.job_id}” was removed; there is nothing left to retry."
             raise Conflict(message) from error

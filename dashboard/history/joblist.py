@@ -1,0 +1,379 @@
+"""The list of jobs: searched, sorted, fifty a page, in at most three queries and without OFFSET.
+
+A page goes on after the last job of the one before (keyset paging). Where jobs may lack what is
+sorted by, those that lack it come last, as a second, separately sorted part: so each part can walk
+an index, which an expression such as `next_run_time IS NULL` would prevent.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    String,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    text,
+    true,
+)
+
+from dashboard.history.overview import OVERDUE_AFTER, health_of
+from dashboard.storage.models import (
+    ACTIVE_RUN,
+    Health,
+    Job,
+    JobHealth,
+    JobState,
+    Run,
+    RunState,
+    UtcDateTime,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Row, Select
+    from sqlalchemy.orm import InstrumentedAttribute, Session
+
+PAGE = 50
+"""Jobs on a page."""
+
+COUNTED = 1000
+"""Jobs that match are counted up to here."""
+
+STATES = (*JobState, *Health)
+"""What `state:` may name: the states of jobs and their health."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSearch:
+    """What `state:failing task:report tag:billing nightly` asks for; everything must hold."""
+
+    words: tuple[str, ...] = ()  # parts of the name or the id
+    states: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()  # parts of the task's name
+    tags: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()  # what could not be understood
+
+    @classmethod
+    def parse(cls, query: str) -> JobSearch:
+        """Read a query as people type it; quotes keep spaces together."""
+        kinds: dict[str, list[str]] = {"state": [], "task": [], "tag": [], "": []}
+        complaints = []
+        for term in _terms(query):
+            kind, colon, value = term.partition(":")
+            if not colon or kind not in kinds or not value:
+                kinds[""].append(term)
+            elif kind == "state" and value.lower() not in STATES:
+                complaints.append(f"“{value}” is no state; there are {', '.join(STATES)}.")
+            else:
+                kinds[kind].append(value.lower() if kind == "state" else value)
+        return cls(
+            words=tuple(kinds[""]),
+            states=tuple(kinds["state"]),
+            tasks=tuple(kinds["task"]),
+            tags=tuple(kinds["tag"]),
+            complaints=tuple(complaints),
+        )
+
+    def __str__(self) -> str:
+        """Write the search as it would be typed."""
+        terms = [f"state:{state}" for state in self.states]
+        terms += [_quoted(f"task:{task}") for task in self.tasks]
+        terms += [_quoted(f"tag:{tag}") for tag in self.tags]
+        return " ".join(terms + [_quoted(word) for word in self.words])
+
+    def with_state(self, state: str | None) -> JobSearch:
+        """Return the same search for another state, or for any."""
+        return replace(self, states=(state,) if state else (), complaints=())
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A way to sort jobs: those that have a value by it, then the others; ties go by id."""
+
+    column: InstrumentedAttribute[Any]
+    has_value: ColumnElement[bool]
+    descending: bool = False
+
+
+ORDERS = {
+    "name": Order(Job.name, true()),
+    # Named like the condition of ix_job_due, without which the index is not used.
+    "next": Order(
+        Job.next_run_time,
+        and_(Job.next_run_time.is_not(None), Job.paused_at.is_(None), Job.broken_reason.is_(None)),
+    ),
+    "last": Order(
+        JobHealth.last_finished_at, JobHealth.last_finished_at.is_not(None), descending=True
+    ),
+    "failures": Order(
+        JobHealth.consecutive_failures, JobHealth.failing_since.is_not(None), descending=True
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedJob:
+    """One job of the list, and how it has been doing; its fields are the columns that are read."""
+
+    id: str
+    name: str
+    task: str
+    trigger: str  # as JSON: what is made of it can be remembered by the text
+    timezone: str
+    next_run_time: datetime | None
+    paused_at: datetime | None
+    paused_reason: str | None
+    broken_reason: str | None
+    tags: list[str]
+    running: bool
+    last_finished_at: datetime | None  # this and all below: None until it has run
+    failing_since: datetime | None
+    consecutive_failures: int | None
+    recent: str | None  # as JSON, likewise
+    usual_duration: float | None
+
+    @property
+    def state(self) -> JobState:
+        """What the job is doing; `state:` finds the same."""
+        if self.broken_reason is not None:
+            return JobState.BROKEN
+        if self.running:
+            return JobState.RUNNING
+        if self.paused_at is not None:
+            return JobState.PAUSED
+        return JobState.FINISHED if self.next_run_time is None else JobState.SCHEDULED
+
+    def health(self, now: datetime) -> Health:
+        """Say how the job has been doing; `state:` finds the same."""
+        return health_of(
+            failing_since=self.failing_since,
+            due=self.due,
+            last_finished_at=self.last_finished_at,
+            now=now,
+        )
+
+    @property
+    def due(self) -> datetime | None:
+        """When it fires next; a broken job does not, whatever its row says."""
+        stopped = self.paused_at is not None or self.broken_reason is not None
+        return None if stopped else self.next_run_time
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs, and where to go on."""
+
+    jobs: list[ListedJob]
+    total: int  # how many match, up to COUNTED
+    after: str | None  # give it for the next page; None = this is the last
+
+
+def list_jobs(
+    session: Session,
+    search: JobSearch,
+    *,
+    sort: str = "name",
+    after: str | None = None,
+    limit: int = PAGE,
+) -> JobPage:
+    """Return the jobs that match, from the one after the cursor `after` on."""
+    cursor = _read_cursor(after, ORDERS[sort])
+    values = {"overdue_before": datetime.now(UTC) - OVERDUE_AFTER, "rows": limit + 1}
+    if cursor is not None:
+        values |= {"after_value": cursor[0], "after_id": cursor[1]}
+    found: list[Row[Any]] = []
+    if cursor is None or cursor[0] is not None:
+        found += session.execute(_valued_part(search, sort, cursor is not None), values)
+    valued = len(found)
+    if valued <= limit and sort != "name":
+        continued = cursor is not None and cursor[0] is None
+        values["rows"] = limit + 1 - valued
+        found += session.execute(_rest_part(search, sort, continued), values)
+    rows = [ListedJob(*row) for row in found[:limit]]
+    more = len(found) > limit
+    return JobPage(
+        jobs=rows,
+        total=session.scalar(_count(search), values) or 0,
+        after=_make_cursor(rows[-1], ORDERS[sort], valued >= limit) if more else None,
+    )
+
+
+def _terms(query: str) -> list[str]:
+    """Split a query at spaces outside of double quotes; an open quote is a letter like others."""
+    lexer = shlex.shlex(query, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.quotes, lexer.escape, lexer.commenters = True, '"', "", ""
+    try:
+        return [term for term in lexer if term]
+    except ValueError:
+        return query.split()
+
+
+def _quoted(term: str) -> str:
+    return f'"{term}"' if any(character.isspace() for character in term) else term
+
+
+def _conditions(search: JobSearch) -> list[ColumnElement[bool]]:
+    conditions = [
+        or_(_contains(Job.name, word), _contains(Job.id, word)) for word in search.words
+    ]
+    conditions += [_contains(Job.task, task) for task in search.tasks]
+    # A list of texts is kept as JSON, in which each one stands between quotes.
+    conditions += [_contains(cast(Job.tags, String), json.dumps(tag)) for tag in search.tags]
+    conditions += [_is(state) for state in search.states]
+    return conditions
+
+
+def _contains(
+    column: ColumnElement[Any] | InstrumentedAttribute[Any], part: str
+) -> ColumnElement[bool]:
+    return func.lower(column).contains(part.lower(), autoescape=True)
+
+
+def _is(state: str) -> ColumnElement[bool]:
+    """Say in SQL whether a job has a state or health; a broken job is nothing but broken."""
+    running = _running()
+    working = Job.broken_reason.is_(None)
+    unpaused = and_(Job.paused_at.is_(None), working)
+    fires = Job.next_run_time.is_not(None)
+    healthy = JobHealth.failing_since.is_(None)  # or it has not run yet
+    late = and_(unpaused, Job.next_run_time < bindparam("overdue_before", type_=UtcDateTime()))
+    punctual = or_(~unpaused, ~fires, ~late)
+    meanings: dict[str, ColumnElement[bool]] = {
+        JobState.BROKEN: Job.broken_reason.is_not(None),
+        JobState.RUNNING: and_(working, Job.id.in_(_running_jobs())),
+        JobState.PAUSED: and_(working, Job.paused_at.is_not(None), ~running),
+        JobState.SCHEDULED: and_(unpaused, ~running, fires),
+        JobState.FINISHED: and_(unpaused, ~running, ~fires),
+        Health.FAILING: Job.id.in_(_failing_jobs()),
+        Health.OVERDUE: and_(healthy, late),
+        Health.HEALTHY: and_(healthy, punctual, JobHealth.last_finished_at.is_not(None)),
+        Health.UNKNOWN: and_(healthy, punctual, JobHealth.last_finished_at.is_(None)),
+    }
+    return meanings[state]
+
+
+def _running() -> ColumnElement[bool]:
+    """Say in SQL whether a job has a run that is running; by the small index over active runs."""
+    return (
+        select(literal(1))
+        .where(Run.job_id == Job.id, text(ACTIVE_RUN), Run.state == RunState.RUNNING)
+        .exists()
+    )
+
+
+def _failing_jobs() -> Select[str]:
+    return select(JobHealth.job_id).where(JobHealth.failing_since.is_not(None))
+
+
+def _running_jobs() -> Select[str]:
+    return select(Run.job_id).where(text(ACTIVE_RUN), Run.state == RunState.RUNNING)
+
+
+# Statements are built once for each search: pages that update themselves ask the same again and
+# again, and building one takes SQLAlchemy longer than the database needs to answer it.
+
+
+@lru_cache(maxsize=256)
+def _valued_part(search: JobSearch, sort: str, continued: bool) -> Select[Any]:  # noqa: FBT001
+    """Select the jobs that have what is sorted by, from the beginning or after the cursor."""
+    order = ORDERS[sort]
+    column = order.column
+    statement = _rows(search, health_first=column.class_ is JobHealth).where(order.has_value)
+    if continued:
+        value, job_id = bindparam("after_value", type_=column.type), bindparam("after_id")
+        further = column < value if order.descending else column > value
+        statement = statement.where(
+            # Implied by the next condition, but only this one lets an index begin in its middle.
+            column <= value if order.descending else column >= value,
+            or_(further, and_(column == value, Job.id > job_id)),
+        )
+    by = column.desc() if order.descending else column
+    return statement.order_by(by, Job.id).limit(bindparam("rows"))
+
+
+@lru_cache(maxsize=256)
+def _rest_part(search: JobSearch, sort: str, continued: bool) -> Select[Any]:  # noqa: FBT001
+    """Select the jobs that lack what is sorted by, from the beginning or after the cursor."""
+    statement = _rows(search).where(not_(ORDERS[sort].has_value))
+    if continued:
+        statement = statement.where(Job.id > bindparam("after_id"))
+    return statement.order_by(Job.id).limit(bindparam("rows"))
+
+
+def _rows(search: JobSearch, *, health_first: bool = False) -> Select[Any]:
+    """Select what a row shows; `health_first` leaves out jobs without health, to walk its index."""
+    matches = JobHealth.job_id == Job.id
+    statement = select(*_JOB_COLUMNS, _running(), *_HEALTH_COLUMNS)
+    joined = (
+        statement.select_from(JobHealth).join(Job, matches)
+        if health_first
+        else statement.select_from(Job).outerjoin(JobHealth, matches)
+    )
+    return joined.where(*_conditions(search))
+
+
+@lru_cache(maxsize=256)
+def _count(search: JobSearch) -> Select[int]:
+    """Count the jobs that match, up to one more than `COUNTED`."""
+    matching = select(literal(1)).select_from(Job)
+    if search.states:
+        matching = matching.outerjoin(JobHealth, JobHealth.job_id == Job.id)
+    limited = matching.where(*_conditions(search)).limit(COUNTED + 1)
+    return select(func.count()).select_from(limited.subquery())
+
+
+def _make_cursor(row: ListedJob, order: Order, valued: bool) -> str:  # noqa: FBT001
+    value = getattr(row, order.column.key) if valued else None
+    if isinstance(value, datetime):
+        value = value.isoformat()
+    return base64.urlsafe_b64encode(json.dumps([value, row.id]).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None, order: Order) -> tuple[Any, str] | None:
+    """Return the value and id at which to go on; a cursor nobody gave out begins anew."""
+    if not cursor:
+        return None
+    kind = order.column.type.python_type
+    try:
+        value, job_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if value is not None and kind is datetime:
+            value = datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, TypeError):
+        return None
+    if not isinstance(job_id, str) or not (value is None or isinstance(value, kind)):
+        return None
+    return value, job_id
+
+
+_JOB_COLUMNS = (
+    Job.id,
+    Job.name,
+    Job.task,
+    cast(Job.trigger, String),
+    Job.timezone,
+    Job.next_run_time,
+    Job.paused_at,
+    Job.paused_reason,
+    Job.broken_reason,
+    Job.tags,
+)
+
+_HEALTH_COLUMNS = (
+    JobHealth.last_finished_at,
+    JobHealth.failing_since,
+    JobHealth.consecutive_failures,
+    cast(JobHealth.recent, String),
+    JobHealth.usual_duration,
+)

@@ -1,0 +1,127 @@
+"""What the pages ask about one job or one run; a few look-ups by index, whatever the history.
+
+Lists of runs are in `run_list`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, func, select, text
+from sqlalchemy.orm import aliased
+
+from dashboard.errors import JobNotFound, RunNotFound
+from dashboard.storage.models import ACTIVE_RUN, Job, JobHealth, Run, RunLog, RunState, RunStep
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+LOG_PAGE = 1000
+"""Log lines given at once."""
+
+MAX_STEPS = 1000
+"""Steps given of one run."""
+
+SAME_ERROR_CAP = 100
+"""Runs with the same error are counted up to here."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobDetail:
+    """One job and how it is doing."""
+
+    job: Job
+    health: JobHealth | None  # None until it has run
+    running: bool  # a run of it runs, not merely waits
+
+
+def get_job(session: Session, job_id: str) -> JobDetail:
+    """Return a job and how it is doing, in one query. Raises `JobNotFound`."""
+    # Letter by letter the condition of ix_run_active, or the index is not used.
+    running = exists().where(Run.job_id == Job.id, text(ACTIVE_RUN), Run.state == RunState.RUNNING)
+    found = session.execute(
+        select(Job, JobHealth, running)
+        .outerjoin(JobHealth, JobHealth.job_id == Job.id)
+        .where(Job.id == job_id)
+    ).one_or_none()
+    if found is None:
+        raise JobNotFound(job_id)
+    return JobDetail(*found)
+
+
+def has_runs(session: Session, job_id: str) -> bool:
+    """Say whether history knows the job, which may have been removed."""
+    return session.scalars(select(Run.id).where(Run.job_id == job_id).limit(1)).first() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """One run with its surroundings."""
+
+    run: Run
+    job_exists: bool
+    usual_duration: float | None  # seconds; median of the job's recent successes
+    long_duration: float | None  # seconds; their 95th percentile
+    previous_id: int | None  # the job's run before this one
+    next_id: int | None
+    same_error: int  # other runs with this error, counted up to SAME_ERROR_CAP
+
+
+def get_run(session: Session, run_id: int) -> RunDetail:
+    """Return a run and what surrounds it, in one query. Raises `RunNotFound`."""
+    other = aliased(Run)
+    same_job = other.job_id == Run.job_id
+    alike = (
+        select(other.id)
+        .where(other.fingerprint == Run.fingerprint, other.id != Run.id)
+        .limit(SAME_ERROR_CAP)
+        .correlate(Run)
+        .subquery()
+    )
+    found = session.execute(
+        select(
+            Run,
+            exists().where(Job.id == Run.job_id),
+            JobHealth.usual_duration,
+            JobHealth.long_duration,
+            select(func.max(other.id)).where(same_job, other.id < Run.id).scalar_subquery(),
+            select(func.min(other.id)).where(same_job, other.id > Run.id).scalar_subquery(),
+            select(func.count()).select_from(alike).scalar_subquery(),
+        )
+        .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
+        .where(Run.id == run_id)
+    ).one_or_none()
+    if found is None:
+        raise RunNotFound(run_id)
+    return RunDetail(*found)
+
+
+def list_steps(session: Session, run_id: int) -> list[RunStep]:
+    """Return a run's named steps in the order they began."""
+    wanted = select(RunStep).where(RunStep.run_id == run_id).order_by(RunStep.index)
+    return list(session.scalars(wanted.limit(MAX_STEPS)))
+
+
+def list_log(
+    session: Session,
+    run_id: int,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    containing: str | None = None,
+    limit: int = LOG_PAGE,
+) -> list[RunLog]:
+    """Return lines of a run's log in their order, at most `limit`.
+
+    With `after`, those that follow that number; else the last ones, or the last before `before`.
+    `containing` keeps the lines that contain it, whatever the case.
+    """
+    wanted = select(RunLog).where(RunLog.run_id == run_id).limit(limit)
+    if containing is not None:
+        wanted = wanted.where(RunLog.text.icontains(containing, autoescape=True))
+    if after is not None:
+        return list(session.scalars(wanted.where(RunLog.seq > after).order_by(RunLog.seq)))
+    if before is not None:
+        wanted = wanted.where(RunLog.seq < before)
+    return list(session.scalars(wanted.order_by(RunLog.seq.desc())))[::-1]

@@ -1,0 +1,125 @@
+"""What the page System asks: the scheduler's past, the queue, the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select, text
+
+from dashboard.storage.models import ACTIVE_RUN, Run, RunState, SchedulerLife
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+LIVES = 20
+"""Schedulers of the past that are shown."""
+
+LOOKED_AT = 10_000
+"""Active runs that are counted, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One stretch in which a process led, and how long nobody had led before it."""
+
+    row: SchedulerLife
+    down_before: float | None  # seconds; None for the first one known
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one executor has to do."""
+
+    running: int = 0
+    queued: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """What kind of database this is."""
+
+    kind: str
+    version: str
+    address: str  # without the password
+    size: int | None  # bytes
+    newest_run: int  # the number of the newest run
+
+
+@dataclass(frozen=True, slots=True)
+class SystemFacts:
+    """Everything the page System asks the database."""
+
+    lives: list[Life]
+    loads: dict[str, Load]
+    oldest_queued: datetime | None
+    database: DatabaseFacts
+
+
+def read_system(session: Session) -> SystemFacts:
+    """Read the page System."""
+    loads, oldest = _loads(session)
+    return SystemFacts(
+        lives=_lives(session), loads=loads, oldest_queued=oldest, database=_database(session)
+    )
+
+
+def _lives(session: Session) -> list[Life]:
+    """Return the latest schedulers, newest first, each with the gap before it."""
+    found = session.scalars(
+        select(SchedulerLife).order_by(SchedulerLife.id.desc()).limit(LIVES + 1)
+    ).all()
+    earlier = [*found[1:], None]
+    lives = [
+        Life(life, None if before is None else (life.began_at - before.seen_at).total_seconds())
+        for life, before in zip(found, earlier, strict=True)
+    ]
+    return lives[:LIVES]
+
+
+def _loads(session: Session) -> tuple[dict[str, Load], datetime | None]:
+    """Return what each executor has to do, and since when the oldest queued run waits."""
+    active = (
+        select(Run.executor, Run.state, Run.queued_at)
+        .where(text(ACTIVE_RUN))
+        .limit(LOOKED_AT)
+        .subquery()
+    )
+    counted = session.execute(
+        select(
+            active.c.executor, active.c.state, func.count(), func.min(active.c.queued_at)
+        ).group_by(active.c.executor, active.c.state)
+    ).all()
+    numbers = {(executor, state): number for executor, state, number, _ in counted}
+    loads = {
+        executor: Load(
+            running=numbers.get((executor, RunState.RUNNING), 0),
+            queued=numbers.get((executor, RunState.QUEUED), 0),
+        )
+        for executor, _ in numbers
+    }
+    waiting = [since for _, state, _, since in counted if state is RunState.QUEUED]
+    return loads, min(waiting, default=None)
+
+
+def _database(session: Session) -> DatabaseFacts:
+    """Describe the database; its own functions tell version and size."""
+    bind = session.get_bind()
+    if bind.dialect.name == "postgresql":
+        kind = "PostgreSQL"
+        version = session.scalar(text("SHOW server_version"))
+        size = session.scalar(text("SELECT pg_database_size(current_database())"))
+    else:
+        kind = "SQLite"
+        version = session.scalar(text("SELECT sqlite_version()"))
+        pages = session.scalar(text("PRAGMA page_count")) or 0
+        size = pages * (session.scalar(text("PRAGMA page_size")) or 0)
+    return DatabaseFacts(
+        kind=kind,
+        version=str(version),
+        address=bind.engine.url.render_as_string(hide_password=True),
+        size=size,
+        newest_run=session.scalar(select(func.max(Run.id))) or 0,
+    )

@@ -1,0 +1,226 @@
+"""What a trigger will do: a sentence, the next fire times, and what a person should know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING
+
+from dashboard.scheduling.combining import AnyOf, Combination
+from dashboard.scheduling.cron import Cron
+from dashboard.scheduling.faults import fault
+from dashboard.scheduling.firetimes import Effort
+from dashboard.scheduling.repeats import CalendarInterval, Once
+from dashboard.scheduling.triggers import anchored
+from dashboard.scheduling.wallclock import changes_between, moment_of, zone_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dashboard.scheduling.cron import CronPattern
+    from dashboard.scheduling.firetimes import FireTimes
+    from dashboard.scheduling.triggers import Schedule
+    from dashboard.scheduling.wallclock import Change
+
+MOST_TIMES = 100
+MOST_WARNINGS = 10
+LOOK_AHEAD = timedelta(days=731)
+CROWD = 10
+"""So many other jobs at one moment are worth a warning."""
+
+_LOOKED_AT = 11  # fire times, for the gaps between them
+_EFFORT = 3000  # evaluations
+_OFTEN = 1.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerWarning:
+    """Something about a trigger that its author may not expect.
+
+    `at` is a moment or, for clock changes, the local time concerned.
+    """
+
+    code: str
+    message: str
+    at: datetime | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The near future of a trigger; `exhausted` when there are no more fire times than these.
+
+    Fewer than asked for, yet not exhausted: it takes too long to search for more.
+    """
+
+    sentence: str
+    fire_times: list[datetime]
+    warnings: list[TriggerWarning]
+    exhausted: bool
+
+
+def preview(
+    schedule: Schedule,
+    *,
+    count: int = 10,
+    after: datetime,
+    usual_duration: float | None = None,
+    others: Callable[[datetime], int] | None = None,
+) -> Preview:
+    """Look ahead from `after`, listing `count` fire times (100 at most) in the schedule's zone.
+
+    `usual_duration` is what the task usually takes, in seconds; `others` tells how many other jobs
+    fire at a moment.
+    """
+    schedule = anchored(schedule, after)
+    count = min(count, MOST_TIMES)
+    after = after.astimezone(UTC)
+    effort = Effort(_EFFORT)
+    found = list(islice(schedule.trigger.upcoming(after, effort), max(count, _LOOKED_AT)))
+    zone = zone_named(schedule.timezone)
+    fire_times = [moment.astimezone(zone) for moment in found[:count]]
+    warnings = [
+        *_never(schedule, found, after, effort),
+        *_frequency(found, usual_duration),
+        *_day_and_weekday(schedule.trigger),
+        *_clock_warnings(schedule.trigger, after),
+        *(_crowd(fire_times, others) if others is not None else ()),
+    ]
+    return Preview(schedule.sentence, fire_times, warnings, exhausted=len(found) < count and not effort.spent)
+
+
+def _never(
+    schedule: Schedule, found: Sequence[datetime], after: datetime, effort: Effort
+) -> Iterator[TriggerWarning]:
+    if not found:
+        _, message = fault(schedule.trigger, after, effort)
+        yield TriggerWarning("never_fires", f"It will never run: {message}.")
+
+
+def _frequency(found: Sequence[datetime], usual_duration: float | None) -> Iterator[TriggerWarning]:
+    """Warn when it fires every second, or before a run usually is over."""
+    gap = min((later - earlier for earlier, later in pairwise(found)), default=None)
+    if gap is None:
+        return
+    seconds = gap.total_seconds()
+    if usual_duration is not None and seconds < usual_duration:
+        message = (
+            f"It fires again after {_duration(seconds)}, but this task usually takes"
+            f" {_duration(usual_duration)}: runs will overlap or be skipped."
+        )
+        yield TriggerWarning("very_frequent", message)
+    elif seconds <= _OFTEN:
+        message = "It fires every second. Check that the second is not left open by mistake."
+        yield TriggerWarning("very_frequent", message)
+
+
+def _duration(seconds: float) -> str:
+    """Write `1 second`, `12.5 seconds`, `2 minutes`, `1:05:00 hours`."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.3g} second{'' if seconds == 1 else 's'}"
+    minutes, rest = divmod(round(seconds), 60)
+    if rest == 0 and minutes < 60:  # noqa: PLR2004 - an hour
+        return f"{minutes} minute{'' if minutes == 1 else 's'}"
+    return f"{timedelta(seconds=round(seconds))} hours"
+
+
+def _day_and_weekday(trigger: FireTimes) -> Iterator[TriggerWarning]:
+    """Warn of fields that both must match, where a crontab line would let either match."""
+    for leaf in _leaves(trigger):
+        if isinstance(leaf, Cron) and any(map(_restricts_days_twice, leaf.patterns)):
+            message = (
+                "Both a day and a day of week are given: it fires only on days that match both."
+                " To fire on either, use a crontab line or “Any of”."
+            )
+            yield TriggerWarning("day_and_weekday", message)
+            return
+
+
+def _restricts_days_twice(pattern: CronPattern) -> bool:
+    day, weekday = pattern.fields["day"], pattern.fields["day_of_week"]
+    return pattern.crontab is None and not (day.every or weekday.every)
+
+
+def _crowd(
+    fire_times: Sequence[datetime], others: Callable[[datetime], int]
+) -> Iterator[TriggerWarning]:
+    """Warn of the busiest of the fire times."""
+    busiest = max(((others(moment), moment) for moment in fire_times), default=None)
+    if busiest is not None and busiest[0] >= CROWD:
+        jobs, moment = busiest
+        message = f"{jobs} other jobs fire at the same moment, {moment:%Y-%m-%d %H:%M:%S %Z}."
+        yield TriggerWarning("busy_moment", message, moment)
+
+
+def _leaves(trigger: FireTimes) -> Iterator[FireTimes]:
+    """Yield the triggers that a combination is made of."""
+    if isinstance(trigger, Combination):
+        for part in trigger.parts:
+            yield from _leaves(part)
+    else:
+        yield trigger
+
+
+def _clock_warnings(trigger: FireTimes, after: datetime) -> list[TriggerWarning]:
+    """Warn of clock changes in the next two years, one warning for a date.
+
+    Only the wall times that a change skips or repeats are looked at, not all fire times.
+    """
+    warnings: dict[tuple[str, str], TriggerWarning] = {}
+    for leaf in _leaves(trigger):
+        if isinstance(leaf, Cron | CalendarInterval | Once):
+            for change in changes_between(leaf.timezone, after, after + LOOK_AHEAD):
+                warning = _clock_warning(trigger, leaf, change)
+                if warning is not None:
+                    key = (warning.code, str(warning.at)[:10])
+                    warnings.setdefault(key, warning)
+    ordered = sorted(warnings.values(), key=lambda warning: str(warning.at))
+    return [
+        warning
+        for code in ("dst_skipped", "dst_repeated")
+        for warning in [one for one in ordered if one.code == code][:MOST_WARNINGS]
+    ]
+
+
+def _clock_warning(
+    trigger: FireTimes, leaf: Cron | CalendarInterval | Once, change: Change
+) -> TriggerWarning | None:
+    """Tell how one clock change touches one part of a trigger, if it does."""
+    first, end = change.stretch
+    wall = leaf.next_wall(first)
+    if wall is None or wall >= end:
+        return None
+    elapsed = isinstance(leaf, Cron) and leaf.elapsed
+    if isinstance(leaf, Cron) and all(pattern.fields["hour"].every for pattern in leaf.patterns):
+        return None  # it goes on hour by hour: nothing is left out
+    if elapsed and change.forward:
+        concerned = leaf in _alternatives(trigger) and _is_active(leaf, change.at)
+    else:
+        concerned = trigger.fires_at(moment_of(leaf.timezone, wall))
+    return _clock_message(leaf, change, wall, elapsed=elapsed) if concerned else None
+
+
+def _alternatives(trigger: FireTimes) -> tuple[FireTimes, ...]:
+    """Return the triggers each of which fires by itself."""
+    return trigger.parts if isinstance(trigger, AnyOf) else (trigger,)
+
+
+def _is_active(leaf: FireTimes, moment: datetime) -> bool:
+    """Tell whether a moment lies between the start and the end of a cron trigger."""
+    if not isinstance(leaf, Cron):
+        return False
+    return (leaf.start_date or moment) <= moment <= (leaf.end_date or moment)
+
+
+def _clock_message(
+    leaf: FireTimes, change: Change, wall: datetime, *, elapsed: bool
+) -> TriggerWarning:
+    old, new = change.old_reading, change.new_reading
+    clocks = f"On {old:%Y-%m-%d} the clocks of {leaf.timezone} go from {old:%H:%M} to {new:%H:%M}"
+    if change.forward:
+        effect = "there is no run for it" if elapsed else f"it runs at {new:%H:%M} instead"
+        message = f"{clocks}: {wall:%H:%M} does not exist, and {effect}."
+        return TriggerWarning("dst_skipped", message, wall.isoformat())
+    effect = "both times" if elapsed else "the first time only"
+    message = f"{clocks}: {wall:%H:%M} comes twice, and it runs {effect}."
+    return TriggerWarning("dst_repeated", message, wall.isoformat())
