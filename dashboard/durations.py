@@ -29,6 +29,7 @@ def read_duration(text: str) -> str:
     if text.upper().startswith(("P", "-P", "+P")):
         return text.upper()
     amount = text.removeprefix("-").strip().lower()
+    parts: tuple[str, ...]
     if plain := _PLAIN.fullmatch(amount):
         parts = ("0", "0", "0", plain[1])
     elif clock := _CLOCK.fullmatch(amount):

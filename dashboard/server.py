@@ -61,8 +61,8 @@ def _serve_until(stopping: _Signals, server: Server, runtime: Runtime) -> bool:
     shown = f"[{host}]" if ":" in host else host
     runtime.start()
     threading.Thread(target=server.serve, name="pages", daemon=True).start()
-    print(  # noqa: T201 -- people and programs wait for this line
-        f"Listening on http://{shown}:{port}", flush=True
+    print(  # noqa: T201 -- people and programs wait for this line; in one piece, it stays one
+        f"Listening on http://{shown}:{port}\n", end="", flush=True
     )
     stopping.wait()
     logger.info("stopping; runs get up to %g s to end", runtime.settings.shutdown_grace)

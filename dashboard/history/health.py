@@ -59,7 +59,8 @@ def count_finished(connection: Connection, runs: Sequence[FinishedRun]) -> None:
     by_job: dict[str, list[FinishedRun]] = {}
     for run in runs:
         by_job.setdefault(run.job_id, []).append(run)
-    for job_ids in batches(list(by_job), ROWS_A_QUERY):
+    # Always in this order, so that two processes never wait for each other's rows in a circle.
+    for job_ids in batches(sorted(by_job), ROWS_A_QUERY):
         _update_health(connection, {job_id: by_job[job_id] for job_id in job_ids})
     _add_stats(connection, runs)
 
@@ -99,16 +100,18 @@ def _stats_upsert(dialect_name: str) -> Any:
     )
 
 
-_HEALTH = select(*JobHealth.__table__.columns).where(
-    JobHealth.job_id.in_(bindparam("ids", expanding=True))
+_HEALTH = (
+    select(*JobHealth.__table__.columns)
+    .where(JobHealth.job_id.in_(bindparam("ids", expanding=True)))
+    .order_by(JobHealth.job_id)
+    .with_for_update()
 )
 
 
 def _update_health(connection: Connection, by_job: dict[str, list[FinishedRun]]) -> None:
-    found = connection.execute(_HEALTH, {"ids": list(by_job)})
-    rows = {row["job_id"]: dict(row) for row in found.mappings()}
+    rows = _locked_health(connection, list(by_job))
     for job_id, runs in by_job.items():
-        row = rows.setdefault(job_id, _unknown_health(job_id))
+        row = rows[job_id]
         recent = list(row["recent"])
         for run in runs:
             _add_run(row, run)
@@ -123,6 +126,26 @@ def _update_health(connection: Connection, by_job: dict[str, list[FinishedRun]])
         row["recent"] = recent[-RECENT_RUNS:]
         row["usual_duration"], row["long_duration"] = usual_durations(row["recent"])
     connection.execute(_health_upsert(connection.dialect.name), [rows[job_id] for job_id in by_job])
+
+
+def _locked_health(connection: Connection, job_ids: list[str]) -> dict[str, dict[str, Any]]:
+    """Read the health of jobs, which nobody else can count into before this transaction ends.
+
+    Rows that do not exist yet cannot be locked: where there may be several writers they are made
+    first. SQLite has one writer anyway.
+    """
+    rows = _read_health(connection, job_ids)
+    missing = {job_id: _unknown_health(job_id) for job_id in job_ids if job_id not in rows}
+    if missing and connection.dialect.name != "sqlite":
+        made = insert_for(connection.dialect.name, JobHealth).on_conflict_do_nothing()
+        connection.execute(made, list(missing.values()))
+        return rows | _read_health(connection, list(missing))
+    return rows | missing
+
+
+def _read_health(connection: Connection, job_ids: list[str]) -> dict[str, dict[str, Any]]:
+    found = connection.execute(_HEALTH, {"ids": job_ids})
+    return {row["job_id"]: dict(row) for row in found.mappings()}
 
 
 def _unknown_health(job_id: str) -> dict[str, Any]:
@@ -174,4 +197,6 @@ def _add_stats(connection: Connection, runs: Sequence[FinishedRun]) -> None:
                 rows[job_id, hour] = row
             row[run.state.value] += 1
             row["seconds"] += run.duration or 0.0
-    connection.execute(_stats_upsert(connection.dialect.name), list(rows.values()))
+    connection.execute(
+        _stats_upsert(connection.dialect.name), [rows[key] for key in sorted(rows)]
+    )

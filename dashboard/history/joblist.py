@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -45,58 +44,13 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row, Select
     from sqlalchemy.orm import InstrumentedAttribute, Session
 
+    from dashboard.history.jobsearch import JobSearch
+
 PAGE = 50
 """Jobs on a page."""
 
 COUNTED = 1000
 """Jobs that match are counted up to here."""
-
-STATES = (*JobState, *Health)
-"""What `state:` may name: the states of jobs and their health."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobSearch:
-    """What `state:failing task:report tag:billing nightly` asks for; everything must hold."""
-
-    words: tuple[str, ...] = ()  # parts of the name or the id
-    states: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ()  # parts of the task's name
-    tags: tuple[str, ...] = ()
-    complaints: tuple[str, ...] = ()  # what could not be understood
-
-    @classmethod
-    def parse(cls, query: str) -> JobSearch:
-        """Read a query as people type it; quotes keep spaces together."""
-        kinds: dict[str, list[str]] = {"state": [], "task": [], "tag": [], "": []}
-        complaints = []
-        for term in _terms(query):
-            kind, colon, value = term.partition(":")
-            if not colon or kind not in kinds or not value:
-                kinds[""].append(term)
-            elif kind == "state" and value.lower() not in STATES:
-                complaints.append(f"“{value}” is no state; there are {', '.join(STATES)}.")
-            else:
-                kinds[kind].append(value.lower() if kind == "state" else value)
-        return cls(
-            words=tuple(kinds[""]),
-            states=tuple(kinds["state"]),
-            tasks=tuple(kinds["task"]),
-            tags=tuple(kinds["tag"]),
-            complaints=tuple(complaints),
-        )
-
-    def __str__(self) -> str:
-        """Write the search as it would be typed."""
-        terms = [f"state:{state}" for state in self.states]
-        terms += [_quoted(f"task:{task}") for task in self.tasks]
-        terms += [_quoted(f"tag:{tag}") for tag in self.tags]
-        return " ".join(terms + [_quoted(word) for word in self.words])
-
-    def with_state(self, state: str | None) -> JobSearch:
-        """Return the same search for another state, or for any."""
-        return replace(self, states=(state,) if state else (), complaints=())
-
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -193,7 +147,7 @@ def list_jobs(
     values = {"overdue_before": datetime.now(UTC) - OVERDUE_AFTER, "rows": limit + 1}
     if cursor is not None:
         values |= {"after_value": cursor[0], "after_id": cursor[1]}
-    found: list[Row[Any]] = []
+    found: list[Row[*tuple[Any, ...]]] = []
     if cursor is None or cursor[0] is not None:
         found += session.execute(_valued_part(search, sort, cursor is not None), values)
     valued = len(found)
@@ -208,20 +162,6 @@ def list_jobs(
         total=session.scalar(_count(search), values) or 0,
         after=_make_cursor(rows[-1], ORDERS[sort], valued >= limit) if more else None,
     )
-
-
-def _terms(query: str) -> list[str]:
-    """Split a query at spaces outside of double quotes; an open quote is a letter like others."""
-    lexer = shlex.shlex(query, posix=True, punctuation_chars=False)
-    lexer.whitespace_split, lexer.quotes, lexer.escape, lexer.commenters = True, '"', "", ""
-    try:
-        return [term for term in lexer if term]
-    except ValueError:
-        return query.split()
-
-
-def _quoted(term: str) -> str:
-    return f'"{term}"' if any(character.isspace() for character in term) else term
 
 
 def _conditions(search: JobSearch) -> list[ColumnElement[bool]]:
@@ -286,25 +226,25 @@ def _running_jobs() -> Select[str]:
 
 
 @lru_cache(maxsize=256)
-def _valued_part(search: JobSearch, sort: str, continued: bool) -> Select[Any]:  # noqa: FBT001
+def _valued_part(search: JobSearch, sort: str, continued: bool) -> Select[*tuple[Any, ...]]:  # noqa: FBT001
     """Select the jobs that have what is sorted by, from the beginning or after the cursor."""
     order = ORDERS[sort]
     column = order.column
     statement = _rows(search, health_first=column.class_ is JobHealth).where(order.has_value)
     if continued:
-        value, job_id = bindparam("after_value", type_=column.type), bindparam("after_id")
+        value = bindparam("after_value", type_=column.type)
         further = column < value if order.descending else column > value
         statement = statement.where(
             # Implied by the next condition, but only this one lets an index begin in its middle.
             column <= value if order.descending else column >= value,
-            or_(further, and_(column == value, Job.id > job_id)),
+            or_(further, and_(column == value, Job.id > bindparam("after_id"))),
         )
     by = column.desc() if order.descending else column
     return statement.order_by(by, Job.id).limit(bindparam("rows"))
 
 
 @lru_cache(maxsize=256)
-def _rest_part(search: JobSearch, sort: str, continued: bool) -> Select[Any]:  # noqa: FBT001
+def _rest_part(search: JobSearch, sort: str, continued: bool) -> Select[*tuple[Any, ...]]:  # noqa: FBT001
     """Select the jobs that lack what is sorted by, from the beginning or after the cursor."""
     statement = _rows(search).where(not_(ORDERS[sort].has_value))
     if continued:
@@ -312,7 +252,7 @@ def _rest_part(search: JobSearch, sort: str, continued: bool) -> Select[Any]:  #
     return statement.order_by(Job.id).limit(bindparam("rows"))
 
 
-def _rows(search: JobSearch, *, health_first: bool = False) -> Select[Any]:
+def _rows(search: JobSearch, *, health_first: bool = False) -> Select[*tuple[Any, ...]]:
     """Select what a row shows; `health_first` leaves out jobs without health, to walk its index."""
     matches = JobHealth.job_id == Job.id
     statement = select(*_JOB_COLUMNS, _running(), *_HEALTH_COLUMNS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, func, literal, select, text, union_all
@@ -25,15 +24,10 @@ from dashboard.storage.models import (
     RunState,
     RunStats,
     SchedulerLife,
-    UtcDateTime,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sqlalchemy import CompoundSelect, Select
     from sqlalchemy.orm import Session
-    from sqlalchemy.orm.strategy_options import _AbstractLoad
 
 SHOWN = 50
 """Rows of a list of problems; more are counted, not shown."""
@@ -41,7 +35,10 @@ SHOWN = 50
 COUNTED = 100
 """Problems of a kind are counted up to here."""
 
-SOON = 12
+QUEUED = 1000
+"""Queued runs are counted up to here."""
+
+SOON = 10
 """Jobs of the next hour that are shown."""
 
 OVERDUE_AFTER = timedelta(seconds=60)
@@ -147,76 +144,40 @@ def read_overview(session: Session, now: datetime, *, problems: int) -> Overview
 
 def failing_jobs(session: Session) -> list[FailingJob]:
     """Return the jobs whose last run failed, the newest failure first."""
-    found = session.execute(
-        _failing()
-        .with_only_columns(Job, JobHealth)
-        .options(_job_columns(), load_only(*_HEALTH_COLUMNS, raiseload=True))
-        .order_by(JobHealth.failing_since.desc())
-        .limit(SHOWN)
-    )
-    return [FailingJob(job, health) for job, health in found]
+    return [FailingJob(job, health) for job, health in session.execute(_FAILING_JOBS)]
 
 
 def broken_jobs(session: Session) -> list[Job]:
     """Return the jobs that cannot run as they stand."""
-    found = session.scalars(_broken().options(_job_columns()).order_by(Job.name).limit(SHOWN))
-    return list(found)
+    return list(session.scalars(_BROKEN_JOBS))
 
 
 def overdue_jobs(session: Session, now: datetime) -> list[Job]:
     """Return the jobs that should have run by now and have not, the latest first."""
-    found = session.scalars(
-        _overdue().options(_job_columns()).order_by(Job.next_run_time).limit(SHOWN),
-        {"overdue_before": now - OVERDUE_AFTER},
-    )
-    return list(found)
+    return list(session.scalars(_OVERDUE_JOBS, {"overdue_before": now - OVERDUE_AFTER}))
 
 
 def active_runs(session: Session) -> list[ActiveRun]:
     """Return what is running, the longest first."""
-    found = session.execute(_active())
-    return [ActiveRun(*row) for row in found]
+    return [ActiveRun(*row) for row in session.execute(_RUNNING)]
 
 
 def queued_runs(session: Session) -> tuple[int, datetime | None]:
-    """Return how many runs wait for a free place, up to ten times `COUNTED`, and since when."""
-    waiting = (
-        select(Run.queued_at)
-        .where(text(ACTIVE_RUN), Run.state == RunState.QUEUED)
-        .limit(COUNTED * 10)
-        .subquery()
-    )
-    number, oldest = session.execute(
-        select(func.count(), func.min(waiting.c.queued_at)).select_from(waiting)
-    ).one()
+    """Return how many runs wait for a free place, up to `QUEUED`, and since when."""
+    number, oldest = session.execute(_WAITING).one()
     return number, oldest
 
 
 def next_jobs(session: Session, now: datetime) -> list[Job]:
     """Return the jobs that fire within the next hour, the next one first; one more than shown."""
-    found = session.scalars(
-        select(Job)
-        .options(_job_columns())
-        .where(
-            Job.next_run_time >= now,
-            Job.next_run_time < now + timedelta(hours=1),
-            Job.paused_at.is_(None),
-            Job.broken_reason.is_(None),
-        )
-        .order_by(Job.next_run_time, Job.id)
-        .limit(SOON + 1)
-    )
-    return list(found)
+    return list(session.scalars(_NEXT_JOBS, {"from": now, "until": now + timedelta(hours=1)}))
 
 
 def hour_counts(session: Session, now: datetime) -> list[HourCount]:
     """Return how the runs of the last 24 hours ended, hour by hour; this hour comes last."""
     this_hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     hours = [this_hour - timedelta(hours=back) for back in range(23, -1, -1)]
-    found = session.scalars(
-        select(RunStats).where(RunStats.job_id == ALL_JOBS, RunStats.hour >= hours[0])
-    )
-    by_hour = {stats.hour: stats for stats in found}
+    by_hour = {stats.hour: stats for stats in session.scalars(_HOURS, {"from": hours[0]})}
     return [_hour_count(hour, by_hour.get(hour)) for hour in hours]
 
 
@@ -227,20 +188,7 @@ def clear_since(session: Session) -> Clear:
     over after a downtime. A failure that was never followed by a success (its job was removed or
     paused) counts from when it happened.
     """
-    problems = _last_problems().subquery()
-    later = aliased(Run)
-    recovered = (
-        select(later.finished_at)
-        .where(
-            later.job_id == problems.c.job_id,
-            later.id > problems.c.run_id,
-            later.state == RunState.SUCCEEDED,
-        )
-        .order_by(later.id)
-        .limit(1)
-        .scalar_subquery()
-    )
-    found = session.execute(select(problems.c.run_id, problems.c.finished_at, recovered)).all()
+    found = session.execute(_RECOVERIES).all()
     moments = [after or finished for _, finished, after in found if after or finished]
     if (end := _end_of_downtime(session)) is not None:
         moments.append(end)
@@ -254,18 +202,17 @@ def clear_since(session: Session) -> Clear:
 def count_problems(session: Session, now: datetime | None = None) -> int:
     """Count what is wrong, each kind up to `COUNTED`; the scheduler's own state is not in it."""
     now = now or datetime.now(UTC)
-    values = {"overdue_before": now - OVERDUE_AFTER}
-    counted = sum(session.scalars(_problem_counts(), values))
-    return counted + sum(run.is_slow(now) for run in active_runs(session))
+    counts = session.scalars(_PROBLEM_COUNTS, {"overdue_before": now - OVERDUE_AFTER})
+    return sum(counts) + sum(run.is_slow(now) for run in active_runs(session))
 
 
 def job_health(job: Job, health: JobHealth | None, now: datetime) -> Health:
     """Say how a job has been doing, from its rows."""
     stopped = job.paused_at is not None or job.broken_reason is not None
     return health_of(
-        failing_since=health and health.failing_since,
+        failing_since=health.failing_since if health else None,
         due=None if stopped else job.next_run_time,
-        last_finished_at=health and health.last_finished_at,
+        last_finished_at=health.last_finished_at if health else None,
         now=now,
     )
 
@@ -285,124 +232,9 @@ def health_of(
     return Health.UNKNOWN if last_finished_at is None else Health.HEALTHY
 
 
-_HEALTH_COLUMNS = (
-    JobHealth.job_id,
-    JobHealth.last_run_id,
-    JobHealth.last_success_at,
-    JobHealth.last_error,
-    JobHealth.failing_since,
-    JobHealth.consecutive_failures,
-)
-
-_RUN_COLUMNS = (
-    Run.id,
-    Run.job_id,
-    Run.job_name,
-    Run.state,
-    Run.origin,
-    Run.queued_at,
-    Run.started_at,
-    Run.finished_at,
-    Run.executor,
-    Run.host,
-    Run.progress,
-)
-
-
-def _job_columns() -> _AbstractLoad:
-    """Load what lists show of a job; touching anything else raises."""
-    return load_only(
-        Job.id,
-        Job.name,
-        Job.task,
-        Job.trigger,
-        Job.timezone,
-        Job.next_run_time,
-        Job.paused_at,
-        Job.broken_reason,
-        raiseload=True,
-    )
-
-
-# Statements are built once: the header of every page asks some of them, and building one takes
-# SQLAlchemy longer than the database needs to answer it.
-
-
-@cache
-def _problem_counts() -> CompoundSelect[int]:
-    return union_all(
-        *(
-            select(func.count()).select_from(kind.limit(COUNTED).subquery())
-            for kind in (
-                _failing().with_only_columns(literal(1)),
-                _broken().with_only_columns(literal(1)),
-                _overdue().with_only_columns(literal(1)),
-            )
-        )
-    )
-
-
-def _failing() -> Select[Job]:
-    return (
-        select(Job)
-        .select_from(JobHealth)
-        .join(Job, JobHealth.job_id == Job.id)
-        .where(
-            JobHealth.failing_since.is_not(None),
-            Job.paused_at.is_(None),
-            Job.broken_reason.is_(None),
-        )
-    )
-
-
-def _broken() -> Select[Job]:
-    return select(Job).where(Job.broken_reason.is_not(None), Job.paused_at.is_(None))
-
-
-def _overdue() -> Select[Job]:
-    """Select what is overdue; all of the condition of ix_job_due is named, so that it is used."""
-    return select(Job).where(
-        Job.next_run_time < bindparam("overdue_before", type_=UtcDateTime()),
-        Job.paused_at.is_(None),
-        Job.broken_reason.is_(None),
-    )
-
-
-@cache
-def _active() -> Select[Run, float | None, float | None]:
-    return (
-        select(Run, JobHealth.usual_duration, JobHealth.long_duration)
-        .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
-        .options(load_only(*_RUN_COLUMNS, raiseload=True))
-        .where(text(ACTIVE_RUN), Run.state == RunState.RUNNING)
-        .order_by(Run.started_at)
-        .limit(COUNTED)
-    )
-
-
-def _last_problems() -> Select[str, int, datetime | None]:
-    """Select the last failure of each job among the latest ones; one walk of the index a state."""
-    latest = [
-        select(Run.id, Run.job_id, Run.finished_at)
-        .where(Run.state == state)
-        .order_by(Run.id.desc())
-        .limit(RECOVERIES)
-        .subquery()
-        for state in PROBLEMS
-    ]
-    runs = union_all(*(select(part) for part in latest)).subquery()
-    return select(
-        runs.c.job_id,
-        func.max(runs.c.id).label("run_id"),
-        func.max(runs.c.finished_at).label("finished_at"),
-    ).group_by(runs.c.job_id)
-
-
 def _end_of_downtime(session: Session) -> datetime | None:
     """Return when the present scheduler took over, if none lived for a while before."""
-    lives: Sequence[SchedulerLife] = session.scalars(
-        select(SchedulerLife).order_by(SchedulerLife.id.desc()).limit(2)
-    ).all()
+    lives = session.scalars(_LIVES).all()
     if len(lives) < 2:  # noqa: PLR2004 -- a gap has two sides
         return None
     present, before = lives
@@ -419,3 +251,135 @@ def _hour_count(hour: datetime, stats: RunStats | None) -> HourCount:
         missed=stats.missed + stats.skipped,
         cancelled=stats.cancelled,
     )
+
+
+# Statements are built once: pages that update themselves ask the same again and again, and building
+# one takes SQLAlchemy longer than the database needs to answer it.
+
+_JOB_COLUMNS = load_only(
+    Job.id,
+    Job.name,
+    Job.task,
+    Job.trigger,
+    Job.timezone,
+    Job.next_run_time,
+    Job.paused_at,
+    Job.broken_reason,
+    raiseload=True,
+)
+
+_FAILING = (
+    select(Job)
+    .select_from(JobHealth)
+    .join(Job, JobHealth.job_id == Job.id)
+    .where(
+        JobHealth.failing_since.is_not(None), Job.paused_at.is_(None), Job.broken_reason.is_(None)
+    )
+)
+_BROKEN = select(Job).where(Job.broken_reason.is_not(None), Job.paused_at.is_(None))
+# Both conditions of ix_job_due are named, or the index would not be used.
+_DUE = select(Job).where(Job.paused_at.is_(None), Job.broken_reason.is_(None))
+_OVERDUE = _DUE.where(Job.next_run_time < bindparam("overdue_before"))
+
+_FAILING_JOBS = (
+    _FAILING.with_only_columns(Job, JobHealth)
+    .options(
+        _JOB_COLUMNS,
+        load_only(
+            JobHealth.job_id,
+            JobHealth.last_run_id,
+            JobHealth.last_success_at,
+            JobHealth.last_error,
+            JobHealth.failing_since,
+            JobHealth.consecutive_failures,
+            raiseload=True,
+        ),
+    )
+    .order_by(JobHealth.failing_since.desc())
+    .limit(SHOWN)
+)
+_BROKEN_JOBS = _BROKEN.options(_JOB_COLUMNS).order_by(Job.name).limit(SHOWN)
+_OVERDUE_JOBS = _OVERDUE.options(_JOB_COLUMNS).order_by(Job.next_run_time).limit(SHOWN)
+_NEXT_JOBS = (
+    _DUE.where(Job.next_run_time >= bindparam("from"), Job.next_run_time < bindparam("until"))
+    .options(_JOB_COLUMNS)
+    .order_by(Job.next_run_time, Job.id)
+    .limit(SOON + 1)
+)
+
+_PROBLEM_COUNTS = union_all(
+    *(
+        select(func.count()).select_from(
+            problem.with_only_columns(literal(1)).limit(COUNTED).subquery()
+        )
+        for problem in (_FAILING, _BROKEN, _OVERDUE)
+    )
+)
+
+_RUNNING = (
+    select(Run, JobHealth.usual_duration, JobHealth.long_duration)
+    .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
+    .options(
+        load_only(
+            Run.id,
+            Run.job_id,
+            Run.job_name,
+            Run.state,
+            Run.started_at,
+            Run.progress,
+            raiseload=True,
+        )
+    )
+    .where(text(ACTIVE_RUN), Run.state == RunState.RUNNING)
+    .order_by(Run.started_at)
+    .limit(COUNTED)
+)
+
+_QUEUE = (
+    select(Run.queued_at)
+    .where(text(ACTIVE_RUN), Run.state == RunState.QUEUED)
+    .limit(QUEUED)
+    .subquery()
+)
+_WAITING = select(func.count(), func.min(_QUEUE.c.queued_at)).select_from(_QUEUE)
+
+_HOURS = select(RunStats).where(RunStats.job_id == ALL_JOBS, RunStats.hour >= bindparam("from"))
+
+_LIVES = select(SchedulerLife).order_by(SchedulerLife.id.desc()).limit(2)
+
+# The last failure of each job among the latest ones; one walk of the index for each state.
+_LATEST_PROBLEMS = union_all(
+    *(
+        select(
+            select(Run.id, Run.job_id, Run.finished_at)
+            .where(Run.state == state)
+            .order_by(Run.id.desc())
+            .limit(RECOVERIES)
+            .subquery()
+        )
+        for state in PROBLEMS
+    )
+).subquery()
+_PROBLEM = (
+    select(
+        _LATEST_PROBLEMS.c.job_id,
+        func.max(_LATEST_PROBLEMS.c.id).label("run_id"),
+        func.max(_LATEST_PROBLEMS.c.finished_at).label("finished_at"),
+    )
+    .group_by(_LATEST_PROBLEMS.c.job_id)
+    .subquery()
+)
+_LATER = aliased(Run)
+_RECOVERIES = select(
+    _PROBLEM.c.run_id,
+    _PROBLEM.c.finished_at,
+    select(_LATER.finished_at)
+    .where(
+        _LATER.job_id == _PROBLEM.c.job_id,
+        _LATER.id > _PROBLEM.c.run_id,
+        _LATER.state == RunState.SUCCEEDED,
+    )
+    .order_by(_LATER.id)
+    .limit(1)
+    .scalar_subquery(),
+)

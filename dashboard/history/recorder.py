@@ -43,11 +43,8 @@ BATCH = 1000
 LINGER = 0.02
 """Seconds that the writer waits for company before it writes."""
 
-BUSY_LINGER = 0.1
-"""The same while much is going on: fewer, larger transactions leave the scheduler more room."""
-
-BUSY = 50
-"""Items in a batch that count as much going on."""
+HOLD_BACK = 0.3
+"""The most it waits while runs are late: it competes with the tick for the write lock."""
 
 RETRY = 0.5
 """Seconds until the next try after the database refused."""
@@ -93,6 +90,8 @@ class Recorder:
         self._hurry = False
         self._thread: threading.Thread | None = None
         self._on_written: Callable[[], None] = lambda: None
+        self.hold_back = False
+        """Set while runs wait for a free slot: what has ended can be written a moment later."""
         self.failing_since: datetime | None = None
 
     def when_written(self, callback: Callable[[], None]) -> None:
@@ -150,23 +149,23 @@ class Recorder:
                 self._changed.notify_all()
 
     def _work(self) -> None:
-        linger = LINGER
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._queue or self._stopping)
                 if not self._queue:
                     return
-                self._changed.wait_for(
-                    lambda: self._stopping or self._hurry or len(self._queue) >= BATCH, linger
-                )
+                self._changed.wait_for(self._is_urgent, LINGER)
+                self._changed.wait_for(lambda: not self.hold_back or self._is_urgent(), HOLD_BACK)
                 self._hurry = False
                 batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            linger = BUSY_LINGER if len(batch) >= BUSY else LINGER
             self._write_until_done(batch)
             with self._changed:
                 self._written += len(batch)
                 self._changed.notify_all()
             self._on_written()
+
+    def _is_urgent(self) -> bool:
+        return self._stopping or self._hurry or len(self._queue) >= BATCH
 
     def _write_until_done(self, batch: Sequence[Record | Outcome]) -> None:
         while True:

@@ -12,7 +12,7 @@ def sample_jobs() -> list[dict[str, Any]]:
     Two keys are no part of that form: `paused` is the reason of a job to be paused,
     `history: False` marks one that cannot have had runs before.
     """
-    return [*_housekeeping(), *_business(), *_special(datetime.now(UTC))]
+    return [*_housekeeping(), *_outside(), *_office(), *_special(datetime.now(UTC))]
 
 
 def _housekeeping() -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def _housekeeping() -> list[dict[str, Any]]:
     ]
 
 
-def _business() -> list[dict[str, Any]]:
+def _outside() -> list[dict[str, Any]]:
     return [
         {
             "id": "payment-gateway",
@@ -80,6 +80,11 @@ def _business() -> list[dict[str, Any]]:
             "tags": ["billing"],
             "notes": "A single failure is nothing; three in a row: call the bank.",
         },
+    ]
+
+
+def _office() -> list[dict[str, Any]]:
+    return [
         {
             "id": "order-import",
             "name": "Import orders",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from dashboard.history.retention import prune
 from dashboard.runcontext import current_run
 from dashboard.samples.places import current_settings
 from dashboard.storage.db import Database
@@ -27,12 +28,10 @@ def prune_runs(
     dry_run: Annotated[bool, Field(description="Only count.")] = False,
 ) -> dict[str, int]:
     """Delete runs older than the retention time, but never the newest ones of a job."""
-    from dashboard.history import retention  # noqa: PLC0415 - history is a layer above this one
-
     run = current_run()
     settings = current_settings()
     with closing(Database(settings.database_url)) as database:
-        report = retention.prune(
+        report = prune(
             database,
             retention_days=retention_days or settings.retention_days,
             keep_runs=settings.keep_runs if keep_runs is None else keep_runs,

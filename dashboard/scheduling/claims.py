@@ -6,6 +6,7 @@ time are written by the same transaction.
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from dashboard.history.health import (
     insert_for,
 )
 from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState, UtcDateTime
+from dashboard.texts import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 
     from dashboard.scheduling.triggers import Schedule
 
-DUE_A_TICK = 500
-"""Jobs looked at in one transaction, which keeps it to some ten milliseconds."""
+logger = logging.getLogger(__name__)
+
+DUE_A_TICK = 100
+"""Jobs looked at in one transaction: some milliseconds, so that free slots do not wait long."""
 
 FIRE_TIMES_A_TICK = 1000
 """Fire times of one job written in one transaction, and the most that are counted as coalesced."""
@@ -119,6 +123,11 @@ class Due:
     skipped: list[tuple[str, datetime]] = field(default_factory=list)
     more: bool = False  # there is more that is due already
 
+    @property
+    def any(self) -> bool:
+        """Whether a run was written."""
+        return bool(self.queued or self.missed or self.skipped)
+
 
 def claim_due(
     connection: Connection, now: datetime, schedule_of: Callable[[str, str], Schedule]
@@ -138,8 +147,8 @@ def claim_due(
             fire_times, coalesced, following = due_fire_times(
                 job, schedule_of(job.trigger, job.timezone), now
             )
-        except Invalid as error:
-            mark_broken(connection, job.id, f"Its trigger cannot be read: {error}")
+        except Exception as error:  # noqa: BLE001 -- one bad trigger must not stop all other jobs
+            _mark_broken(connection, job.id, error)
             continue
         busy = active.get(job.id, 0) >= job.max_instances
         late = is_too_late(fire_times[0], now, job.misfire_grace_time)
@@ -289,10 +298,14 @@ def _insert_ended(
         group.append((run.job_id, run.scheduled_at))
 
 
-def mark_broken(connection: Connection, job_id: str, reason: str) -> None:
-    """Keep a job that cannot be run, and say why; it fires no more until it is repaired."""
+def _mark_broken(connection: Connection, job_id: str, error: Exception) -> None:
+    """Keep a job whose trigger fails, and say why; it fires no more until it is repaired."""
+    reason = f"Its trigger cannot be read: {error}"
+    if not isinstance(error, Invalid):
+        logger.error("the trigger of job %s failed", job_id, exc_info=error)
+        reason = f"Its trigger failed: {error!r}"
     connection.execute(
         update(Job)
         .where(Job.id == job_id)
-        .values(broken_reason=reason[:2000], version=Job.version + 1)
+        .values(broken_reason=storable(reason[:2000]), version=Job.version + 1)
     )

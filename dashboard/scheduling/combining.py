@@ -100,7 +100,7 @@ class AllOf(Combination):
         while True:
             search = Effort(self.evaluations)
             found = self.seek(moment, search)
-            effort.reached = search.reached
+            effort.reached = search.reached if search.spent else None
             if found is None or not effort.spend(search.used):
                 return
             yield found

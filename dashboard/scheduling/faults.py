@@ -57,9 +57,12 @@ def _never_together(trigger: AllOf, now: datetime, effort: Effort) -> tuple[str,
         if not isinstance(part, Combination) and part.at_or_after(now) is None:
             name, message = fault(part, now, effort)
             return f"triggers.{number}.{name}".removesuffix("."), message
-    if effort.reached is not None and effort.reached < now + HORIZON_YEARS * 365 * DAY:
-        until = f"{effort.reached:%Y-%m-%d}"
-        return "triggers", f"these triggers do not fire together before {until}, as far as searched"
+    if effort.reached is not None:
+        until = f"{effort.reached:%Y-%m-%d %H:%M} UTC"
+        return "triggers", (
+            f"these triggers do not fire together before {until};"
+            " what comes later takes too long to search for"
+        )
     return "triggers", (
         f"these triggers do not fire together within {HORIZON_YEARS} years,"
         " or one of them ends before they do"
@@ -75,10 +78,5 @@ def contradictions(trigger: FireTimes, path: str = "") -> Iterator[tuple[str, st
     if isinstance(trigger, Combination):
         for number, part in enumerate(trigger.triggers):
             yield from contradictions(part, f"{path}triggers.{number}.")
-    elif isinstance(trigger, Interval):
-        if trigger.start_date and trigger.end_date and trigger.end_date < trigger.start_date:
-            yield f"{path}end_date", _ENDS_TOO_EARLY
-    elif isinstance(trigger, CalendarInterval) and (
-        trigger.start_date and trigger.end_date and trigger.end_date < trigger.start_date
-    ):
+    elif isinstance(trigger, Interval | CalendarInterval) and trigger.ends_before_it_starts:
         yield f"{path}end_date", _ENDS_TOO_EARLY

@@ -25,7 +25,10 @@ EVALUATIONS = 2000
 
 
 class Effort:
-    """How many more evaluations a search may cost; counted, so that an answer is repeatable."""
+    """How many more evaluations a search may cost; counted, so that an answer is repeatable.
+
+    `reached` is how far the last search came.
+    """
 
     __slots__ = ("left", "reached", "used")
 

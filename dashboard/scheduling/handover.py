@@ -21,7 +21,7 @@ from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Row, Select
 
     from dashboard.scheduling.leader import Identity
 
@@ -84,6 +84,16 @@ class HandOver:
     missed: list[tuple[str, datetime]] = field(default_factory=list)
     more: bool = False  # as many waited as there were slots, so there are probably more
 
+    @property
+    def any(self) -> bool:
+        """Whether a run was started or is missed."""
+        return bool(self.missed or any(self.claims.values()))
+
+    def add(self, claims: Mapping[str, Sequence[Claim]]) -> None:
+        """Take claims of an earlier hand-over along."""
+        for executor, batch in claims.items():
+            self.claims.setdefault(executor, []).extend(batch)
+
 
 def hand_over(
     connection: Connection, now: datetime, free: Mapping[str, int], identity: Identity
@@ -121,6 +131,24 @@ def hand_over(
     _miss(connection, missed, now)
     result.missed = [(run.job_id, run.scheduled_at) for run in missed]
     return result
+
+
+def committed(
+    connection: Connection, batches_of: Mapping[str, Sequence[Claim]], identity: Identity
+) -> dict[str, list[Claim]]:
+    """Return those of the claims that are `running` in this process, by executor.
+
+    For a hand-over whose commit failed: the connection may have been lost before or after it.
+    """
+    ids = [claim.identity.id for batch in batches_of.values() for claim in batch]
+    query = select(Run.id).where(
+        Run.id.in_(ids), Run.state == RunState.RUNNING, Run.process == identity.process
+    )
+    found = set(connection.scalars(query)) if ids else set()
+    return {
+        alias: [claim for claim in batch if claim.identity.id in found]
+        for alias, batch in batches_of.items()
+    }
 
 
 def anything_queued(connection: Connection) -> bool:
@@ -169,29 +197,36 @@ def _miss(connection: Connection, runs: Sequence[Row[Any]], now: datetime) -> No
 
 def interrupt_orphans(connection: Connection, now: datetime, identity: Identity) -> int:
     """End the runs that other processes left running: called by a process that begins to lead."""
-    found = connection.execute(
-        select(Run.id, Run.job_id, Run.scheduled_at, Run.started_at, Run.host).where(
-            text(ACTIVE_RUN), Run.state == RunState.RUNNING, Run.process != identity.process
-        )
+    reason = "The process that ran it died or was stopped."
+    return _interrupt(connection, Run.process != identity.process, now, reason)
+
+
+def interrupt_own(connection: Connection, now: datetime, identity: Identity) -> int:
+    """End the runs that this process still has running: called when it stops."""
+    reason = "The dashboard was stopped, and its grace period ended before the run did."
+    return _interrupt(connection, Run.process == identity.process, now, reason)
+
+
+def _interrupt(
+    connection: Connection, whose: ColumnElement[bool], now: datetime, reason: str
+) -> int:
+    """Mark running runs as interrupted and count them.
+
+    In one statement: a run that its own process ends at the same moment is counted once.
+    """
+    ended = connection.execute(
+        update(Run)
+        .where(text(ACTIVE_RUN), Run.state == RunState.RUNNING, whose)
+        .values(state=RunState.INTERRUPTED, reason=reason, finished_at=now)
+        .returning(Run.id, Run.job_id, Run.scheduled_at)
     ).all()
-    return interrupt(connection, found, now, "The process that ran it died or was stopped.")
-
-
-def interrupt(connection: Connection, runs: Sequence[Any], now: datetime, reason: str) -> int:
-    """Mark `runs` (rows with id, job_id, scheduled_at) as interrupted and count them."""
-    for piece in batches(runs, ROWS_A_QUERY):
-        connection.execute(
-            update(Run)
-            .where(Run.id.in_([run.id for run in piece]))
-            .values(state=RunState.INTERRUPTED, reason=reason, finished_at=now)
-        )
-        count_finished(
-            connection,
-            [
-                FinishedRun(
-                    run.id, run.job_id, RunState.INTERRUPTED, run.scheduled_at, now, None, reason
-                )
-                for run in piece
-            ],
-        )
-    return len(runs)
+    count_finished(
+        connection,
+        [
+            FinishedRun(
+                run.id, run.job_id, RunState.INTERRUPTED, run.scheduled_at, now, None, reason
+            )
+            for run in sorted(ended)
+        ],
+    )
+    return len(ended)

@@ -102,6 +102,7 @@ class Leadership:
         self._version = version
         self._life: int | None = None
         self._renew_at = datetime.min.replace(tzinfo=UTC)
+        self._before = self._known
 
     def is_due(self, session: Session) -> bool:
         """Say, without writing, whether `hold` would now change anything worth a transaction."""
@@ -116,6 +117,7 @@ class Leadership:
 
         While most of it is left, it is only locked and looked at.
         """
+        self._before = self._known
         now = database_now(session)
         if self.leading and now < self._renew_at:
             mine = session.connection().execute(_STILL_MINE, {"me": self.identity.process})
@@ -132,6 +134,18 @@ class Leadership:
         self._renew_at = now + self._length / 3
         self.leading = True
         return True
+
+    def undo(self) -> None:
+        """Forget the last `hold`, because its transaction was undone.
+
+        Otherwise this process would take itself for a leader that has taken over already, and the
+        runs that another one left would stay `running` for ever.
+        """
+        self.leading, self._life, self._renew_at = self._before
+
+    @property
+    def _known(self) -> tuple[bool, int | None, datetime]:
+        return self.leading, self._life, self._renew_at
 
     def release(self, session: Session) -> None:
         """Give the lease back at a clean stop, so that the next process need not wait."""
@@ -190,12 +204,13 @@ class Leadership:
         if lease.machine != self.identity.machine or not lease.holder:
             return False
         try:
-            started = psutil.Process(lease.pid).create_time()
+            holder = psutil.Process(lease.pid)
+            zombie = holder.status() == psutil.STATUS_ZOMBIE
+            return zombie or abs(holder.create_time() - lease.pid_started) > 1
         except psutil.NoSuchProcess:
             return True
         except psutil.Error:
             return False
-        return abs(started - lease.pid_started) > 1
 
 
 def database_now(session: Session) -> datetime:

@@ -86,7 +86,9 @@ def preview(
         *_clock_warnings(schedule.trigger, after),
         *(_crowd(fire_times, others) if others is not None else ()),
     ]
-    return Preview(schedule.sentence, fire_times, warnings, exhausted=len(found) < count and not effort.spent)
+    return Preview(
+        schedule.sentence, fire_times, warnings, exhausted=len(found) < count and not effort.spent
+    )
 
 
 def _never(

@@ -57,6 +57,11 @@ class Interval(FireTimes):
         self.start_date = None if start_date is None else start_date.astimezone(UTC)
         self.end_date = None if end_date is None else end_date.astimezone(UTC)
 
+    @property
+    def ends_before_it_starts(self) -> bool:
+        """True when it can never fire."""
+        return bool(self.start_date and self.end_date and self.end_date < self.start_date)
+
     def at_or_after(self, moment: datetime) -> datetime | None:
         """Count the intervals since the start, rounded up."""
         start = self.start_date or EPOCH
@@ -172,6 +177,11 @@ class CalendarInterval(FireTimes):
         self.start_date = start_date
         self.end_date = end_date
         self._checkpoint = start_date or EPOCH.date()
+
+    @property
+    def ends_before_it_starts(self) -> bool:
+        """True when it can never fire."""
+        return bool(self.start_date and self.end_date and self.end_date < self.start_date)
 
     def at_or_after(self, moment: datetime) -> datetime | None:
         """Find the day, then place its wall time in the zone."""

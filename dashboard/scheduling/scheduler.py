@@ -24,9 +24,9 @@ from apscheduler.events import (
     JobSubmissionEvent,
     SchedulerEvent,
 )
+from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.schedulers.base import STATE_PAUSED, STATE_STOPPED
-from sqlalchemy import select, text
+from apscheduler.schedulers.base import STATE_RUNNING, STATE_STOPPED
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.scheduling import claims, handover, jobstore
@@ -39,12 +39,12 @@ from dashboard.scheduling.executors import (
 )
 from dashboard.scheduling.leader import Identity, Leadership
 from dashboard.storage.db import raise_revision
-from dashboard.storage.models import ACTIVE_RUN, Run
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dashboard.history.recorder import Recorder
+    from dashboard.scheduling.executors import Claim
     from dashboard.settings import Settings
     from dashboard.storage.db import Database
 
@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 LOOK = 1.0
 """Seconds after which the database is looked at in any case: other processes write too."""
 
-GAP = 0.025
+GAP = 0.010
 """Seconds between two ticks under load. Ticking at every due instant costs four times the CPU."""
 
 BACKLOG_GAP = 0.005
@@ -61,6 +61,9 @@ BACKLOG_GAP = 0.005
 
 RETRY = 0.5
 """Seconds until the next tick after one that failed."""
+
+CLOSING = 1.0
+"""Seconds, at most a tenth of the grace period, kept back of it to write how everything ended."""
 
 
 class DashboardScheduler(BackgroundScheduler):
@@ -86,6 +89,8 @@ class DashboardScheduler(BackgroundScheduler):
         self._recorder = recorder
         self._schedules = jobstore.ScheduleCache()
         self._backlog = False  # queued runs wait for a free slot
+        self._doubtful: dict[str, list[Claim]] = {}  # claims whose commit failed
+        self._look = min(LOOK, settings.lease_seconds / 4)
         self._hot = True  # the last tick found work: look again without asking first
         super().__init__(timezone=UTC)
         self.add_jobstore(jobstore.TableJobStore(database, settings), "default")
@@ -130,7 +135,7 @@ class DashboardScheduler(BackgroundScheduler):
 
     def _process_jobs(self) -> float:
         """Do one tick and return the seconds until the next; never raises."""
-        if self.state == STATE_PAUSED:
+        if self.state != STATE_RUNNING:  # also the wake-up that ends the thread comes by here
             return LOOK
         began = time.monotonic()
         try:
@@ -174,38 +179,56 @@ class DashboardScheduler(BackgroundScheduler):
             return self._any_free() and handover.anything_queued(session.connection())
 
     def _until_next(self) -> float:
-        """Return the seconds until the next job is due, at most `LOOK`."""
+        """Return the seconds until the next job is due or the next look is."""
         if not self.leadership.leading:
-            return LOOK
+            return self._look
         with self.database.read() as session:
             next_due = jobstore.next_due(session)
         if next_due is None:
-            return LOOK
-        return min(LOOK, max(0.0, (next_due - datetime.now(UTC)).total_seconds()))
+            return self._look
+        return min(self._look, max(0.0, (next_due - datetime.now(UTC)).total_seconds()))
 
     def _tick(self) -> bool:
         """Claim what is due, hand over what can start; say whether there may be more at once."""
+        try:
+            found = self._claim()
+        except BaseException:
+            self.leadership.undo()
+            raise
+        self._doubtful = {}
+        if found is None:
+            return False
+        # Committed: from here on these runs are ours to start, and nobody else's.
+        due, handed = found
+        self._recorder.hold_back = handed.more or due.more
+        for alias, batch in handed.claims.items():
+            self.executors[alias].hand_over(batch)
+        self._announce(due, handed)
+        return due.more or due.any or handed.any
+
+    def _claim(self) -> tuple[claims.Due, handover.HandOver] | None:
+        """Do the tick's transaction; None when somebody else leads or the end has come."""
         with self.database.write(touch=False) as session:
             was_leading = self.leadership.leading
-            if not self.leadership.hold(session):
-                return False
+            if self.state == STATE_STOPPED or not self.leadership.hold(session):
+                return None
             now = datetime.now(UTC)
             if not was_leading:
                 self._take_over(session, now)
             connection = session.connection()
             due = claims.claim_due(connection, now, self._schedules.of)
-            free = {alias: executor.free for alias, executor in self.executors.items()}
+            doubtful = handover.committed(connection, self._doubtful, self.identity)
+            free = {
+                alias: executor.free - len(doubtful.get(alias, ()))
+                for alias, executor in self.executors.items()
+            }
             handed = handover.hand_over(connection, now, free, self.identity)
-            changed = bool(due.queued or due.missed or due.skipped or handed.missed)
-            started = any(handed.claims.values())
-            if changed or started or not was_leading:
+            handed.add(doubtful)
+            if due.any or handed.any or not was_leading:
                 raise_revision(session)
             self._backlog = handed.more or handover.anything_queued(connection)
-        # Committed: from here on these runs are ours to start, and nobody else's.
-        for alias, batch in handed.claims.items():
-            self.executors[alias].hand_over(batch)
-        self._announce(due, handed)
-        return due.more or changed or started
+            self._doubtful = handed.claims
+        return due, handed
 
     def _take_over(self, session: Session, now: datetime) -> None:
         """Set right what the previous leader left, in the transaction that takes the lease."""
@@ -231,10 +254,11 @@ class DashboardScheduler(BackgroundScheduler):
         """
         if self.state == STATE_STOPPED:
             return True
-        deadline = time.monotonic() + grace
+        deadline = time.monotonic() + grace - min(CLOSING, grace / 10)
         self.state = STATE_STOPPED
         self.wakeup()
-        self._thread.join()
+        # A tick ends in milliseconds, unless it waits for a database that somebody else has locked.
+        self._thread.join(max(CLOSING, deadline - time.monotonic()))
         executors = list(self.executors.values())
         ended = min(executor.wait(deadline) for executor in executors)
         if not ended:
@@ -242,24 +266,22 @@ class DashboardScheduler(BackgroundScheduler):
                 executor.cancel()
         for executor in executors:
             executor.shutdown(wait=False)
-        self._recorder.flush(timeout=5)
-        self._leave()
+        if self._recorder.flush(timeout=5) and not self._thread.is_alive():
+            self._leave()
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
-        return ended
+        return ended and not self._thread.is_alive()
+
+    def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
+        """Stop as `stop` does: with the grace period of the settings, or with none."""
+        if self.state == STATE_STOPPED:
+            raise SchedulerNotRunningError
+        self.stop(self.settings.shutdown_grace if wait else 0)
 
     def _leave(self) -> None:
         """Mark what still runs as interrupted and give the lease back."""
         try:
             with self.database.write() as session:
-                left = session.execute(
-                    select(Run.id, Run.job_id, Run.scheduled_at).where(
-                        text(ACTIVE_RUN),
-                        Run.state == "running",
-                        Run.process == self.identity.process,
-                    )
-                ).all()
-                reason = "The dashboard was stopped, and its grace period ended before the run did."
-                handover.interrupt(session.connection(), left, datetime.now(UTC), reason)
+                handover.interrupt_own(session.connection(), datetime.now(UTC), self.identity)
                 self.leadership.release(session)
         except SQLAlchemyError:
             # The next leader will find the rows and call them interrupted.

@@ -36,6 +36,7 @@ _INTERVAL_UNITS = {
 }
 _DAY = timedelta(days=1)
 _LATE_DAY = 28
+_MOST_PARTS = 8
 
 
 def abbreviate(data: Mapping[str, Any]) -> str:
@@ -124,12 +125,14 @@ def _(trigger: AnyOf) -> str:
 
 def _parts(combination: Combination) -> str:
     parts = []
-    for trigger in combination.triggers:
+    for trigger in combination.triggers[:_MOST_PARTS]:
         sentence = describe(trigger)
         sentence = sentence[0].lower() + sentence[1:]
         if trigger.timezone != combination.timezone:
             sentence += f" ({trigger.timezone})"
         parts.append(f"({sentence})" if isinstance(trigger, AllOf | AnyOf) else sentence)
+    if len(combination.triggers) > _MOST_PARTS:
+        parts.append(f"and {len(combination.triggers) - _MOST_PARTS} more")
     return "; ".join(parts)
 
 

@@ -1,0 +1,109 @@
+"""What people see. One module per screen, each with a blueprint; this puts them together.
+
+In a host app only requests to these pages are touched: the guard, the headers and the error pages
+belong to the blueprint, and templates have an environment of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, request
+from flask_compress import Compress
+
+from dashboard.web import (
+    editor,
+    favicon,
+    handlers,
+    health,
+    job,
+    jobs,
+    now,
+    run,
+    runs,
+    signin,
+    system,
+)
+from dashboard.web.access import guard
+from dashboard.web.assets import DAY, YEAR, folder
+from dashboard.web.state import EXTENSION
+
+if TYPE_CHECKING:
+    from flask import Flask, Response
+
+    from dashboard.web.state import DashboardState
+
+LARGEST_REQUEST = 1_000_000
+"""Bytes of a request's body; a form of ours has a few thousand."""
+
+POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self';"
+    " frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
+)
+
+
+def make_blueprint() -> Blueprint:
+    """Return all pages as one blueprint, to be registered under any prefix."""
+    blueprint = Blueprint(
+        "dashboard", __name__, static_folder=folder("static"), static_url_path="/static"
+    )
+    for screen in (now, jobs, job, editor, runs, run, system, health, signin, favicon):
+        blueprint.register_blueprint(screen.blueprint)
+    blueprint.before_request(_limit_request)
+    blueprint.before_request(guard)
+    blueprint.after_request(_add_headers)
+    handlers.register(blueprint)
+    return blueprint
+
+
+def init_web(app: Flask, state: DashboardState, *, prefix: str = "", own_app: bool = False) -> None:
+    """Put the pages of `state` into `app`, under `prefix`.
+
+    With `own_app` the app is ours alone, and cookies, compression and the pages for addresses
+    nobody has are set up too. In a host app those are the host's.
+    """
+    app.extensions[EXTENSION] = state
+    app.register_blueprint(make_blueprint(), url_prefix=prefix or None)
+    if own_app:
+        _set_up_own_app(app, secure=state.settings.public_url.startswith("https://"))
+
+
+def _set_up_own_app(app: Flask, *, secure: bool) -> None:
+    app.config.update(
+        # The prefix makes browsers insist on Secure, Path=/ and no Domain.
+        SESSION_COOKIE_NAME="__Host-dashboard" if secure else "dashboard",
+        SESSION_COOKIE_SECURE=secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=LARGEST_REQUEST,
+        COMPRESS_ALGORITHM=["zstd", "br", "gzip"],
+        COMPRESS_STREAMING_ENDPOINT_CONDITIONAL=["dashboard.static"],
+    )
+    Compress(app)
+    handlers.register_not_routed(app)
+    app.after_request(_add_headers)
+
+
+def _limit_request() -> None:
+    """Bound what a request may send, also in a host app that sets no bound."""
+    if request.max_content_length is None:
+        request.max_content_length = LARGEST_REQUEST
+
+
+def _add_headers(response: Response) -> Response:
+    """Add what tells browsers to be strict, and caches to keep nothing of people's data."""
+    headers = response.headers
+    headers["Content-Security-Policy"] = POLICY
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Referrer-Policy"] = "same-origin"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["X-Frame-Options"] = "DENY"
+    if request.endpoint == "dashboard.static":
+        # Fonts are named in the stylesheet, which cannot know their content's hash.
+        named = "v" in request.args
+        headers["Cache-Control"] = (
+            f"public, max-age={YEAR}, immutable" if named else f"public, max-age={DAY}"
+        )
+    else:
+        headers.setdefault("Cache-Control", "private, no-cache")
+    return response

@@ -1,0 +1,245 @@
+"""The form for a new job and for changing one, with a preview of its trigger beside it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from zoneinfo import available_timezones
+
+from flask import Blueprint, request, url_for
+
+from dashboard.errors import DuplicateId, FieldError, Invalid, StaleEdit
+from dashboard.services import jobs
+from dashboard.services.jobdata import check_change, check_new
+from dashboard.storage.models import Role
+from dashboard.web import triggerforms
+from dashboard.web.access import current_actor, may, role
+from dashboard.web.changes import changed_keys, differences, meanwhile, merged
+from dashboard.web.forms import (
+    JobForm,
+    Texts,
+    all_faults,
+    completed,
+    job_data,
+    job_texts,
+    new_texts,
+    posted_texts,
+    with_defaults,
+)
+from dashboard.web.outlook import known_zone, outlook
+from dashboard.web.rendering import done, render
+from dashboard.web.state import dashboard_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from flask import Response
+    from werkzeug.wrappers import Response as AnyResponse
+
+    from dashboard.storage.models import Job
+    from dashboard.web.changes import Difference
+
+blueprint = Blueprint("editor", __name__)
+
+ZONE_COOKIE = "dashboard_zone"
+"""The zone of the person's own clock, as the browser tells it."""
+
+
+@blueprint.get("/jobs/new")
+@role(Role.ADMIN)
+def new() -> Response:
+    """Show the form for a new job; `?task=` chooses its task already."""
+    texts = new_texts(dashboard_state().settings) | {"task": request.args.get("task", "")}
+    return _answer(_form(with_defaults(texts), None))
+
+
+@blueprint.post("/jobs/new")
+@role(Role.ADMIN)
+def create() -> AnyResponse:
+    """Add the job, or show the form again with what is wrong."""
+    state = dashboard_state()
+    texts = _typed(None)
+    data, faults = job_data(texts)
+    try:
+        _raise_all(faults, lambda: check_new(data, state.settings, datetime.now(UTC)))
+        with state.change() as session:
+            job = jobs.create_job(session, data, actor=current_actor(), settings=state.settings)
+    except Invalid as error:
+        return _answer(_form(texts, None, error.errors), status=error.status)
+    except DuplicateId as error:
+        taken = FieldError("id", str(error))
+        return _answer(_form(texts, None, [taken]), status=error.status)
+    return done(_job_url(job.id), f"Created “{job.name}”.", leave=True)
+
+
+@blueprint.get("/jobs/<job_id>/edit")
+@role(Role.OPERATOR)
+def edit(job_id: str) -> Response:
+    """Show the form with a job as it is; operators see its trigger only."""
+    job = _job(job_id)
+    texts = job_texts(job)
+    return _answer(_form(texts, job), job=job, base=texts)
+
+
+@blueprint.post("/jobs/<job_id>/edit")
+@role(Role.OPERATOR)
+def change(job_id: str) -> AnyResponse:
+    """Save what was changed in the form, and nothing else."""
+    state, job = dashboard_state(), _job(job_id)
+    version = request.form.get("version", 0, type=int)
+    base = job_texts(job) if version == job.version else _base(job)
+    texts = completed(posted_texts(request.form), base)
+    keys = changed_keys(base, texts)
+    if not keys:
+        return done(_job_url(job.id), "Nothing was changed.", kind="info", leave=True)
+    data, faults = job_data(texts, keys)
+    actor = current_actor()
+    try:
+        _raise_all(faults, lambda: check_change(job, data, state.settings, datetime.now(UTC)))
+        with state.change() as session:
+            changed = jobs.change_job(
+                session, job_id, data, version=version, actor=actor, settings=state.settings
+            )
+    except Invalid as error:
+        return _answer(_form(texts, job, error.errors), status=error.status, job=job, base=base)
+    except StaleEdit:
+        return _stale(job_id, base, texts)
+    return done(_job_url(job.id), f"Saved “{changed.name}”.", leave=True)
+
+
+@blueprint.post("/jobs/new/fields")
+@blueprint.post("/jobs/<job_id>/edit/fields")
+@role(Role.OPERATOR)
+def fields(job_id: str | None = None) -> Response:
+    """Show the fields of the task and the trigger chosen, keeping what was typed elsewhere."""
+    job = None if job_id is None else _job(job_id)
+    texts = _typed(job)
+    if "add" in request.form:
+        texts = triggerforms.with_child(texts)
+    if "remove" in request.form:
+        texts = triggerforms.without_child(texts, request.form["remove"])
+    form = _form(with_defaults(texts), job)
+    return _answer(form, job=job, base=None if job is None else _base(job))
+
+
+@blueprint.post("/jobs/new/preview")
+@blueprint.post("/jobs/<job_id>/edit/preview")
+@role(Role.VIEWER)
+def preview(job_id: str | None = None) -> Response:
+    """Say what the trigger in the form would do, and what saving would change."""
+    job = None if job_id is None else _job(job_id)
+    form = _form(_typed(job), job)
+    base = None if job is None else _base(job)
+    return _answer(form, partial="editor/_preview.html", job=job, base=base)
+
+
+def _job(job_id: str) -> Job:
+    with dashboard_state().database.read() as session:
+        return jobs.get_job(session, job_id)
+
+
+def _job_url(job_id: str) -> str:
+    return url_for("dashboard.job.show", job_id=job_id)
+
+
+def _form(texts: Texts, job: Job | None, faults: Iterable[FieldError] = ()) -> JobForm:
+    """Return the form for a new job, or for one that exists as far as the person may change it."""
+    return JobForm(
+        texts,
+        is_new=job is None,
+        faults=tuple(faults),
+        trigger_only=job is not None and not may(Role.ADMIN),
+        search=request.form.get("search", ""),
+    )
+
+
+def _typed(job: Job | None) -> Texts:
+    """Return what the form holds while it is being filled in."""
+    known = new_texts(dashboard_state().settings) if job is None else job_texts(job)
+    return completed(posted_texts(request.form), known)
+
+
+def _base(job: Job) -> Texts:
+    """Return what the form showed when it was opened; it carries that with it."""
+    try:
+        kept = json.loads(request.form.get("base", ""))
+    except (ValueError, RecursionError):
+        return job_texts(job)
+    texts = isinstance(kept, dict) and all(isinstance(text, str) for text in kept.values())
+    return kept if texts else job_texts(job)
+
+
+def _stale(job_id: str, base: Texts, mine: Texts) -> Response:
+    """Show what somebody else changed, and the form with mine put over it, ready to be saved."""
+    job = _job(job_id)
+    now = job_texts(job)
+    form = _form(merged(base, now, mine), job)
+    stale = meanwhile(base, now, mine)
+    return _answer(form, status=StaleEdit.status, job=job, base=now, stale=stale)
+
+
+def _raise_all(faults: list[FieldError], check: Callable[[], object]) -> None:
+    """Raise the form's own faults, if there are any, together with those that `check` finds."""
+    if not faults:
+        return
+    try:
+        check()
+    except Invalid as invalid:
+        faults = all_faults(faults, invalid.errors)
+    raise Invalid(faults)
+
+
+def _answer(
+    form: JobForm,
+    *,
+    partial: str = "editor/_form.html",
+    status: int = 200,
+    job: Job | None = None,
+    base: Texts | None = None,
+    stale: list[Difference] | None = None,
+) -> Response:
+    """Draw the form with what its trigger would do; `base` is what it showed when it was opened."""
+    state = dashboard_state()
+    with state.database.read() as session:
+        ahead = outlook(
+            session,
+            form,
+            settings=state.settings,
+            viewer_zone=known_zone(request.cookies.get(ZONE_COOKIE, "")),
+            job_id=job.id if job else "",
+        )
+    response = render(
+        "editor/edit.html",
+        partial=partial,
+        form=form,
+        job=job,
+        kept_parameters=json.dumps(job.parameters, ensure_ascii=False, indent=2) if job else "",
+        base=None if base is None else json.dumps(base, ensure_ascii=False),
+        stale=stale,
+        changes=[] if base is None else differences(base, form.texts),
+        outlook=ahead,
+        zones=zone_names(),
+        **_urls(job),
+    )
+    response.status_code = status
+    return response
+
+
+def _urls(job: Job | None) -> dict[str, str]:
+    """Return where the form goes: to be saved, for other fields, for its preview."""
+    names: dict[str, Any] = {} if job is None else {"job_id": job.id}
+    save = "create" if job is None else "change"
+    ways = {"save_url": save, "fields_url": "fields", "preview_url": "preview"}
+    return {key: url_for(f"dashboard.editor.{view}", **names) for key, view in ways.items()}
+
+
+@cache
+def zone_names() -> tuple[str, ...]:
+    """Return the names of time zones that are offered: `Area/City` and UTC, none of the aliases."""
+    return ("UTC", *sorted(name for name in available_timezones() if _is_place(name)))
+
+
+def _is_place(name: str) -> bool:
+    return "/" in name and not name.startswith(("Etc/", "SystemV/", "US/", "posix/", "right/"))

@@ -1,0 +1,166 @@
+"""How values read: moments, durations, states. One place converts from UTC.
+
+Absolute times are `YYYY-MM-DD HH:MM:SS` with the zone, in the dashboard's own zone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from dashboard.web.state import dashboard_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+NONE = "–"  # noqa: RUF001 -- an en dash, as typographers set it
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a state looks: an icon (its shape), a word, and a tone (its colour)."""
+
+    icon: str
+    word: str
+    tone: str
+
+
+LOOKS: Mapping[str, Look] = {
+    # runs
+    "queued": Look("hourglass", "queued", "quiet"),
+    "running": Look("player-play", "running", "info"),
+    "succeeded": Look("circle-check", "succeeded", "good"),
+    "failed": Look("circle-x", "failed", "bad"),
+    "missed": Look("clock-pause", "missed", "warn"),
+    "skipped": Look("player-skip-forward", "skipped", "warn"),
+    "interrupted": Look("plug", "interrupted", "bad"),
+    "cancelled": Look("ban", "cancelled", "quiet"),
+    # jobs
+    "scheduled": Look("calendar-time", "scheduled", "quiet"),
+    "paused": Look("player-pause", "paused", "warn"),
+    "broken": Look("tool", "broken", "bad"),
+    "finished": Look("check", "finished", "quiet"),
+    # health
+    "healthy": Look("circle-check", "healthy", "good"),
+    "failing": Look("alert-triangle", "failing", "bad"),
+    "overdue": Look("clock", "overdue", "warn"),
+    "unknown": Look("circle-dashed", "unknown", "quiet"),
+    # the scheduler
+    "standby": Look("clock-pause", "standby", "warn"),
+    "stopped": Look("player-stop", "stopped", "bad"),
+}
+
+
+def look(state: str) -> Look:
+    """Return the look of a state; a word nobody has styled still shows, quietly."""
+    return LOOKS.get(state) or Look("circle-dot", state, "quiet")
+
+
+@lru_cache(maxsize=16)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def display_zone() -> ZoneInfo:
+    """Return the zone in which pages show absolute times."""
+    return _zone(dashboard_state().settings.timezone)
+
+
+def absolute(moment: datetime | None) -> str:
+    """Write a moment out, with its zone."""
+    if moment is None:
+        return NONE
+    local = moment.astimezone(display_zone())
+    return f"{local.isoformat(' ', 'seconds')[:19]} {local.tzname()}"
+
+
+def clock_time(moment: datetime | None) -> str:
+    """Write the time of day of a moment, for lists whose day is plain."""
+    return NONE if moment is None else moment.astimezone(display_zone()).isoformat()[11:19]
+
+
+def iso(moment: datetime) -> str:
+    """Write a moment for machines: UTC, to the second."""
+    return f"{moment.astimezone(UTC).isoformat()[:19]}Z"
+
+
+def relative(moment: datetime | None, now: datetime | None = None) -> str:
+    """Say how long ago a moment was, or how soon it will be."""
+    if moment is None:
+        return NONE
+    seconds = (moment - (now or datetime.now(UTC))).total_seconds()
+    distance = _rounded(abs(seconds))
+    if abs(seconds) < 1:
+        return "now"
+    return f"in {distance}" if seconds > 0 else f"{distance} ago"
+
+
+def _rounded(seconds: float) -> str:
+    """Write a length of time in its largest unit, rounded down."""
+    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a length of time with two units at most: `0.4 s`, `12 s`, `3 min 20 s`, `2 d 4 h`."""
+    if seconds is None:
+        return NONE
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:  # noqa: PLR2004 -- below, a tenth of a second still tells something
+        return f"{seconds:.1f} s"
+    if seconds < MINUTE:
+        return f"{seconds:.0f} s"
+    return _two_units(round(seconds))
+
+
+def _two_units(seconds: int) -> str:
+    units = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s"))
+    for (large, large_name), (small, small_name) in pairwise(units):
+        if seconds >= large:
+            rest = seconds % large // small
+            tail = f" {rest} {small_name}" if rest else ""
+            return f"{seconds // large} {large_name}{tail}"
+    return f"{seconds} s"
+
+
+def count(number: int, word: str, plural: str | None = None) -> str:
+    """Write a number with its noun: `1 job`, `1,204 jobs`."""
+    return f"{number:,} {word if number == 1 else plural or word + 's'}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share; only what is complete is 100 %."""
+    if share is None:
+        return NONE
+    rounded = round(share * 100)
+    return f"{min(rounded, 99) if share < 1 else rounded} %"
+
+
+def file_size(size: float | None) -> str:
+    """Write a number of bytes."""
+    if size is None:
+        return NONE
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:  # noqa: PLR2004 -- the step between SI units
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+FILTERS = {
+    "absolute": absolute,
+    "clock_time": clock_time,
+    "iso": iso,
+    "relative": relative,
+    "duration": duration,
+    "percent": percent,
+    "file_size": file_size,
+}

@@ -1,0 +1,253 @@
+"""One job: what it is, how it is doing, when it fires next, and what people do with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, request, url_for
+
+from dashboard.errors import Invalid, JobNotFound
+from dashboard.history import queries
+from dashboard.history.overview import job_health
+from dashboard.history.run_list import RunFilter, list_runs
+from dashboard.scheduling import triggers
+from dashboard.scheduling.firetimes import Effort
+from dashboard.scheduling.wallclock import TICK, zone_named
+from dashboard.services import jobs
+from dashboard.storage.models import ACTIVE, Role
+from dashboard.web.access import current_actor, role
+from dashboard.web.charts import duration_chart
+from dashboard.web.rendering import (
+    done,
+    live_etag,
+    not_modified,
+    page_before,
+    render,
+    wants_partial,
+)
+from dashboard.web.runs import table_rows
+from dashboard.web.state import dashboard_state
+from dashboard.web.strips import success_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flask import Response
+    from sqlalchemy.orm import Session
+    from werkzeug.wrappers import Response as AnyResponse
+
+    from dashboard.scheduling.triggers import Schedule
+    from dashboard.storage.models import Job
+
+blueprint = Blueprint("job", __name__)
+
+CHART_RUNS = 100
+"""Runs in the chart of durations, and the most that the job's own page lists."""
+
+FEW_RUNS = 20
+"""Runs listed at first."""
+
+FIRE_TIMES = 10
+
+_URL = re.compile(r"https?://[^\s<>\"'“”]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of somebody's notes; `url` where it is an address to follow."""
+
+    text: str
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FireTime:
+    """A moment at which a job fires, and how the clocks in its trigger's zone show it."""
+
+    moment: datetime
+    local: str
+
+
+@blueprint.get("/jobs/<job_id>")
+@role(Role.VIEWER)
+def show(job_id: str) -> Response:
+    """Show one job."""
+    with dashboard_state().database.read() as session:
+        etag = live_etag(session)
+        unchanged = not_modified(etag)
+        if unchanged:
+            return unchanged
+        try:
+            detail = queries.get_job(session, job_id)
+        except JobNotFound as error:
+            return _gone(session, job_id, error)
+        found = list_runs(session, RunFilter(job_id=job_id), limit=CHART_RUNS)
+    health = detail.health
+    runs = [listed.run for listed in found.runs]
+    many = request.args.get("runs") == "all"
+    return render(
+        "job/page.html",
+        partial="job/_job.html",
+        etag=etag,
+        **_about(detail.job),
+        health=health,
+        state=jobs.job_state(detail.job, running=detail.running),
+        health_word=job_health(detail.job, health, datetime.now(UTC)),
+        rate=success_rate(health.recent) if health else None,
+        chart=duration_chart(
+            runs,
+            usual=health.usual_duration if health else None,
+            long=health.long_duration if health else None,
+        ),
+        rows=table_rows(found.runs if many else found.runs[:FEW_RUNS]),
+        shown_all=many or len(found.runs) <= FEW_RUNS,
+        older=found.older,
+        active=detail.running or any(run.state in ACTIVE for run in runs),
+    )
+
+
+@blueprint.get("/jobs/<job_id>/<any(run, pause):action>")
+@role(Role.OPERATOR)
+def ask(job_id: str, action: str) -> Response:
+    """Ask on a page of its own what a dialog asks where JavaScript works."""
+    return _question(job_id, action)
+
+
+@blueprint.get("/jobs/<job_id>/remove")
+@role(Role.ADMIN)
+def ask_remove(job_id: str) -> Response:
+    """Ask on a page of its own whether to remove a job."""
+    return _question(job_id, "remove")
+
+
+@blueprint.post("/jobs/<job_id>/run")
+@role(Role.OPERATOR)
+def run(job_id: str) -> AnyResponse:
+    """Run a job at once."""
+    with dashboard_state().change() as session:
+        started = jobs.run_now(session, job_id, actor=current_actor())
+        message = f"Run {started.id} of “{started.job_name}” is queued. The schedule is unchanged."
+    return _done(job_id, message)
+
+
+@blueprint.post("/jobs/<job_id>/pause")
+@role(Role.OPERATOR)
+def pause(job_id: str) -> AnyResponse:
+    """Keep a job from firing."""
+    with dashboard_state().change() as session:
+        reason = request.form.get("reason")
+        job = jobs.pause_job(session, job_id, reason=reason, actor=current_actor())
+        message = f"“{job.name}” is paused: it does not fire until somebody resumes it."
+    return _done(job_id, message)
+
+
+@blueprint.post("/jobs/<job_id>/resume")
+@role(Role.OPERATOR)
+def resume(job_id: str) -> AnyResponse:
+    """Let a paused job fire again."""
+    with dashboard_state().change() as session:
+        job = jobs.resume_job(session, job_id, actor=current_actor())
+        message = f"“{job.name}” is resumed."
+        if job.next_run_time is None:
+            message += " Its trigger has no further fire time, so it is finished."
+    return _done(job_id, message)
+
+
+@blueprint.post("/jobs/<job_id>/remove")
+@role(Role.ADMIN)
+def remove(job_id: str) -> AnyResponse:
+    """Remove a job for good; its runs stay."""
+    with dashboard_state().change() as session:
+        name = jobs.get_job(session, job_id).name
+        jobs.remove_job(session, job_id, actor=current_actor())
+    return done(url_for("dashboard.jobs.index"), f"“{name}” is removed. Its runs stay.", leave=True)
+
+
+def _done(job_id: str, message: str) -> AnyResponse:
+    """Answer an action; the page that only asked about it is not worth going back to."""
+    asked_on_a_page = not wants_partial() and page_before() == request.path
+    return done(url_for("dashboard.job.show", job_id=job_id), message, leave=asked_on_a_page)
+
+
+def _question(job_id: str, action: str) -> Response:
+    with dashboard_state().database.read() as session:
+        job = jobs.get_job(session, job_id)
+    return render("job/question.html", action=action, **_about(job))
+
+
+def _gone(session: Session, job_id: str, error: JobNotFound) -> Response:
+    """Say that there is no such job, and where its runs are, if there are any.
+
+    A live page is told so in place: its poll did not fail.
+    """
+    known = queries.has_runs(session, job_id)
+    response = render(
+        "job/gone.html", partial="job/_gone.html", job_id=job_id, known=known, message=str(error)
+    )
+    if not wants_partial():
+        response.status_code = error.status
+    return response
+
+
+def _about(job: Job) -> dict[str, Any]:
+    """Return what the page and the dialogs' pages say of a job."""
+    schedule = _schedule(job)
+    return {
+        "job": job,
+        "schedule": schedule,
+        "fire_times": _fire_times(job, schedule, datetime.now(UTC)),
+        "trigger_json": json.dumps(job.trigger, ensure_ascii=False),
+        "parameters": show_parameters(job.parameters),
+        "notes": list(split_notes(job.notes)),
+    }
+
+
+def _schedule(job: Job) -> Schedule | None:
+    try:
+        return triggers.load(job.trigger, timezone=job.timezone)
+    except Invalid:
+        return None  # the job is broken, and says so
+
+
+def _fire_times(job: Job, schedule: Schedule | None, now: datetime) -> list[FireTime]:
+    """Return the next fire times; of a paused job those it would have if it were resumed now."""
+    if schedule is None or job.broken_reason is not None:
+        return []
+    moments: list[datetime] = []
+    if job.next_run_time is not None:
+        moments.append(job.next_run_time)
+        now = job.next_run_time + TICK
+    elif job.paused_at is None:
+        return []
+    # A trigger that hardly ever fires is searched for only so long.
+    moments += islice(schedule.trigger.upcoming(now, Effort()), FIRE_TIMES - len(moments))
+    zone = zone_named(schedule.timezone)
+    return [
+        FireTime(moment, f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}") for moment in moments
+    ]
+
+
+def show_parameters(parameters: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return parameters as texts: strings as they are, all else as JSON."""
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in parameters.items()
+    ]
+
+
+def split_notes(notes: str) -> Iterator[Piece]:
+    """Cut notes into text and web addresses; a full stop after an address is not part of it."""
+    end = 0
+    for found in _URL.finditer(notes):
+        url = found[0].rstrip(".,;:!?)]}*")
+        if found.start() > end:
+            yield Piece(notes[end : found.start()])
+        yield Piece(url, url)
+        end = found.start() + len(url)
+    if end < len(notes):
+        yield Piece(notes[end:])

@@ -1,0 +1,114 @@
+"""The page Now: what is wrong, what runs, what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from flask import Blueprint
+
+from dashboard.history.overview import QUEUED, SHOWN, SOON, read_overview
+from dashboard.storage.models import Role
+from dashboard.web.access import role
+from dashboard.web.rendering import live_etag, not_modified, render
+from dashboard.web.shell import shell_of
+from dashboard.web.state import dashboard_state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flask import Response
+
+    from dashboard.history.overview import HourCount
+
+blueprint = Blueprint("now", __name__)
+
+CHART_HEIGHT = 96
+"""Units of the highest bar."""
+
+SMALLEST = 2.0
+"""Units of a part of a bar that counts only a few runs among many: it must be seen."""
+
+
+@blueprint.get("/")
+@role(Role.VIEWER)
+def show() -> Response:
+    """Show the page, or its live part."""
+    now = datetime.now(UTC)
+    with dashboard_state().database.read() as session:
+        etag = live_etag(session)
+        if answer := not_modified(etag):
+            return answer
+        around = shell_of(session)
+        overview = read_overview(session, now, problems=around.problems)
+    return render(
+        "now/index.html",
+        partial="now/_live.html",
+        etag=etag,
+        overview=overview,
+        slow=overview.slow(now),
+        at=now,
+        chart=hour_bars(overview.hours),
+        day=day_counts(overview.hours),
+        day_began=overview.hours[0].hour,
+        shown=SHOWN,
+        soon=SOON,
+        queued_cap=QUEUED,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One colour of a bar: an outcome, and where it is drawn."""
+
+    outcome: str
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One hour of the chart."""
+
+    x: int
+    count: HourCount
+    until: datetime
+    parts: list[Part]
+
+
+BAR_STEP = 20
+
+
+def hour_bars(hours: Sequence[HourCount]) -> list[Bar]:
+    """Lay the hours out as stacked bars, the highest one filling the height."""
+    most = max((hour.total for hour in hours), default=0)
+    return [
+        Bar(
+            x=index * BAR_STEP,
+            count=hour,
+            until=hour.hour + timedelta(hours=1),
+            parts=_stack(hour, CHART_HEIGHT / most if most else 0.0),
+        )
+        for index, hour in enumerate(hours)
+    ]
+
+
+def _stack(hour: HourCount, scale: float) -> list[Part]:
+    """Pile up the outcomes of an hour from the bottom, what went wrong on top."""
+    parts = []
+    top = float(CHART_HEIGHT)
+    for outcome in ("succeeded", "cancelled", "missed", "failed"):
+        if number := getattr(hour, outcome):
+            height = max(number * scale, SMALLEST)
+            top -= height
+            parts.append(Part(outcome, round(top, 1), round(height, 1)))
+    return parts
+
+
+def day_counts(hours: Sequence[HourCount]) -> dict[str, int]:
+    """Add the hours up, by outcome."""
+    return {
+        outcome: sum(getattr(hour, outcome) for hour in hours)
+        for outcome in ("succeeded", "failed", "missed", "cancelled")
+    }

@@ -1,0 +1,95 @@
+"""What every page shows around its content: navigation, the scheduler's pulse, problems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask import g, request, url_for
+
+from dashboard.history.overview import count_problems
+from dashboard.services.status import scheduler_status
+from dashboard.web.state import dashboard_state
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from dashboard.services.status import SchedulerStatus
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The state of the whole, as one request sees it."""
+
+    status: SchedulerStatus
+    problems: int
+    load_problems: int
+
+    @property
+    def badge(self) -> str:
+        """The number of problems as it fits on a badge; empty for none."""
+        return ("99+" if self.problems > 99 else str(self.problems)) if self.problems else ""  # noqa: PLR2004
+
+
+@dataclass(frozen=True)
+class Place:
+    """One entry of the navigation."""
+
+    name: str
+    icon: str
+    url: str
+    current: bool
+
+
+_PLACES = (
+    ("Now", "heartbeat", "now.show", ("now",)),
+    ("Jobs", "calendar-time", "jobs.index", ("jobs", "job", "editor")),
+    ("Runs", "history", "runs.index", ("runs", "run")),
+    ("System", "server", "system.show", ("system",)),
+)
+
+
+def navigation() -> list[Place]:
+    """Return the links of the navigation, the present screen marked."""
+    screen = (request.blueprint or "").rpartition(".")[2]
+    return [
+        Place(name, icon, url_for(f"dashboard.{endpoint}"), screen in screens)
+        for name, icon, endpoint, screens in _PLACES
+    ]
+
+
+def scheduler_now(session: Session) -> SchedulerStatus:
+    """Return how the scheduler is, read once a request."""
+    if "dashboard_status" not in g:
+        process = dashboard_state().process or None
+        g.dashboard_status = scheduler_status(session, process=process)
+    status: SchedulerStatus = g.dashboard_status
+    return status
+
+
+def shell_of(session: Session) -> Shell:
+    """Return the state of the whole, read once a request."""
+    if "dashboard_shell" not in g:
+        status = scheduler_now(session)
+        g.dashboard_shell = Shell(
+            status=status,
+            problems=count_problems(session) + (0 if status.alive else 1),
+            load_problems=len(dashboard_state().load_problems),
+        )
+    state: Shell = g.dashboard_shell
+    return state
+
+
+def shell() -> Shell:
+    """Return the state of the whole for a template."""
+    if "dashboard_shell" in g:
+        state: Shell = g.dashboard_shell
+        return state
+    with dashboard_state().database.read() as session:
+        return shell_of(session)
+
+
+def theme() -> str:
+    """Return the person's choice: `light`, `dark`, or `auto` as the system has it."""
+    choice = request.cookies.get("theme", "auto")
+    return choice if choice in {"light", "dark"} else "auto"

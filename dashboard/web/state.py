@@ -1,0 +1,52 @@
+"""What a view may reach: settings, database, load problems, and a nudge for the scheduler."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from flask import current_app
+
+from dashboard.services import audit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy.orm import Session
+
+    from dashboard.settings import Settings
+    from dashboard.storage.db import Database
+    from dashboard.tasks import LoadProblem
+
+EXTENSION = "dashboard"
+
+
+@dataclass(frozen=True)
+class DashboardState:
+    """The parts of one dashboard that its pages use; made by `dashboard.app`."""
+
+    settings: Settings
+    database: Database
+    wake: Callable[[], None]
+    """Make the scheduler look at once; called after a write was committed."""
+    process: str = ""
+    """The identity of this process, which tells whether it is the one that leads."""
+    load_problems: tuple[LoadProblem, ...] = field(default=())
+    """Task modules that could not be imported at start."""
+
+
+    @contextmanager
+    def change(self) -> Iterator[Session]:
+        """Open the one transaction of a request that changes something.
+
+        What is refused is undone and noted in the audit log; what is done wakes the scheduler.
+        """
+        with audit.transaction(self.database) as session:
+            yield session
+        self.wake()
+
+
+def dashboard_state() -> DashboardState:
+    """Return the dashboard of the running application."""
+    return cast("DashboardState", current_app.extensions[EXTENSION])

@@ -1,0 +1,79 @@
+"""What runs this dashboard: the scheduler and its past, executors, database, versions, tasks."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from flask import Blueprint
+
+from dashboard.history.system import Load, read_system
+from dashboard.scheduling.executors import PROCESSES, THREADS
+from dashboard.storage.models import Role
+from dashboard.tasks import all_tasks
+from dashboard.web.access import role
+from dashboard.web.rendering import live_etag, not_modified, render
+from dashboard.web.state import dashboard_state
+
+if TYPE_CHECKING:
+    from flask import Response
+
+blueprint = Blueprint("system", __name__)
+
+PACKAGES = {
+    "apscheduler-dashboard": "Dashboard",
+    "APScheduler": "APScheduler",
+    "Flask": "Flask",
+    "SQLAlchemy": "SQLAlchemy",
+}
+
+
+@blueprint.get("/system")
+@role(Role.VIEWER)
+def show() -> Response:
+    """Show the page, or its live part."""
+    state = dashboard_state()
+    with state.database.read() as session:
+        etag = live_etag(session)
+        if answer := not_modified(etag):
+            return answer
+        facts = read_system(session)
+    settings = state.settings
+    executors = {THREADS: settings.threads, PROCESSES: settings.processes}
+    return render(
+        "system/index.html",
+        partial="system/_live.html",
+        etag=etag,
+        facts=facts,
+        settings=settings,
+        process=state.process,
+        load_problems=state.load_problems,
+        executors={
+            name: (places, facts.loads.get(name, Load())) for name, places in executors.items()
+        },
+        versions=versions(),
+        tasks=all_tasks(),
+    )
+
+
+@blueprint.get("/system/pulse")
+@role(Role.VIEWER)
+def pulse() -> Response:
+    """Answer the header's poll: whether the scheduler is alive, and how many problems there are."""
+    with dashboard_state().database.read() as session:
+        etag = live_etag(session)
+        if answer := not_modified(etag):
+            return answer
+    return render("_pulse_update.html", partial="_pulse_update.html", etag=etag)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what takes part."""
+    found = {}
+    for package, name in PACKAGES.items():
+        try:
+            found[name] = version(package)
+        except PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found | {"Python": platform.python_version()}

@@ -1,0 +1,73 @@
+"""What tests of every kind share: real servers, and a clean environment."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING, NoReturn
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests import servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest_plugins = ["tests.factories"]
+
+
+def unavailable(what: str) -> NoReturn:
+    """Skip with a reason; in continuous integration, where it has to be there, fail instead."""
+    reason = f"{what} is not installed (`make test` says how to get it)"
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_settings() -> Iterator[None]:
+    """Keep the settings of the person who runs the tests out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("DASHBOARD_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """A PostgreSQL server of this test run's own: its URL without a database."""
+    programs = servers.find_postgresql()
+    if programs is None:
+        unavailable("PostgreSQL")
+    with servers.postgresql_server(programs) as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database, removed after the test."""
+    name = f"test_{uuid.uuid4().hex}"
+    identifier = sql.Identifier(name)
+    with psycopg.connect(f"{postgresql_server}/postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
+        yield f"{postgresql_server}/{name}"
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """A Redis server of this test run's own."""
+    program = servers.find_redis()
+    if program is None:
+        unavailable("Redis")
+    with servers.redis_server(program) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The URL of an empty Redis."""
+    servers.flush_redis(redis_server)
+    return redis_server

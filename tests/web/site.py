@@ -1,0 +1,114 @@
+"""The pages as a browser without JavaScript, or htmx, would ask for them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from bs4 import BeautifulSoup
+from flask import Flask
+
+from dashboard.storage.models import Role, User
+from dashboard.web import init_web
+from dashboard.web.access import SESSION_KEY
+from dashboard.web.state import DashboardState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flask.testing import FlaskClient
+    from werkzeug.test import TestResponse
+
+    from dashboard.settings import Settings
+    from dashboard.storage.db import Database
+
+HTMX = {"HX-Request": "true"}
+
+
+@dataclass
+class Site:
+    """Somebody signed in, with a browser."""
+
+    database: Database
+    client: FlaskClient
+    woken: list[str]
+
+    def add(self, *rows: Any) -> None:
+        """Write rows."""
+        with self.database.write() as session:
+            session.add_all(rows)
+
+    def get(self, url: str, *, status: int = 200, **options: Any) -> BeautifulSoup:
+        """Open a page and return it."""
+        response = self.client.get(url, **options)
+        assert response.status_code == status, response.text[:2000]
+        return parse(response)
+
+    def post(self, url: str, *, in_place: bool = False, **fields: str) -> TestResponse:
+        """Send a form as a page would, or in place as htmx does."""
+        headers = HTMX if in_place else {"Referer": "http://localhost/jobs"}
+        return self.client.post(url, data={"csrf_token": self.token(), **fields}, headers=headers)
+
+    def token(self) -> str:
+        """Take the form token from a page."""
+        return str(self.get("/runs").select_one("#csrf-token")["content"])  # type: ignore[index]
+
+    def sign_in(self, role: Role) -> None:
+        """Become somebody with this role."""
+        with self.database.write() as session:
+            user = User(
+                name=f"{role.value}-{time.monotonic_ns()}",
+                password_hash="-",
+                role=role,
+                created_at=datetime.now(UTC),
+            )
+            session.add(user)
+            session.flush()
+            now = int(time.time())
+            kept = {"id": user.id, "epoch": user.epoch, "since": now, "seen": now}
+        with self.client.session_transaction() as cookie:
+            cookie[SESSION_KEY] = kept
+
+
+@contextmanager
+def open_site(database: Database, settings: Settings, role: Role = Role.ADMIN) -> Iterator[Site]:
+    """Serve the pages over a database, to somebody with this role."""
+    app = Flask("site", static_folder=None)
+    app.secret_key = "k" * 32
+    app.testing = True
+    woken: list[str] = []
+    state = DashboardState(settings=settings, database=database, wake=lambda: woken.append("now"))
+    init_web(app, state, own_app=True)
+    with app.test_client() as client:
+        site = Site(database, client, woken)
+        site.sign_in(role)
+        yield site
+
+
+def parse(response: TestResponse) -> BeautifulSoup:
+    return BeautifulSoup(response.text, "html.parser")
+
+
+def words(page: BeautifulSoup, selector: str = "main") -> str:
+    """Return the text of a page, or a part of it, as it reads."""
+    found = page.select_one(selector)
+    assert found is not None, selector
+    return " ".join(found.get_text(" ").split())
+
+
+def links(page: BeautifulSoup, selector: str = "main") -> dict[str, str]:
+    """Return the links of a page by their text."""
+    return {words_of(link): str(link["href"]) for link in page.select(f"{selector} a[href]")}
+
+
+def words_of(element: Any) -> str:
+    return " ".join(element.get_text(" ").split())
+
+
+def buttons(page: BeautifulSoup) -> list[str]:
+    """Return what the buttons outside of dialogs say."""
+    found = page.select("main button")
+    return [words_of(button) for button in found if button.find_parent("dialog") is None]

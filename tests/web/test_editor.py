@@ -1,0 +1,610 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from bs4 import BeautifulSoup, Tag
+
+from dashboard.app import make_app
+from dashboard.services import accounts, audit
+from dashboard.storage.models import Audit, Job, JobHealth, Role
+from tests.factories import ADMIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask.testing import FlaskClient
+    from werkzeug.test import TestResponse
+
+    from tests.factories import Core
+
+PASSWORD = "correct horse battery"
+HTMX = {"HX-Request": "true"}
+HOURLY = {"trigger.type": "interval", "trigger.every": "1", "trigger.unit": "hours"}
+
+
+def report(day: str, count: int = 3, *, dry_run: bool = True) -> None:
+    """Make the report of one day."""
+
+
+class Person:
+    """Somebody signed in, who fills in what the page holds and sends it."""
+
+    def __init__(self, client: FlaskClient, name: str) -> None:
+        self.client = client
+        sign_in = {"name": name, "password": PASSWORD}
+        assert self.post("/login", sign_in, page="/login").status_code == 303
+
+    def get(self, url: str) -> TestResponse:
+        return self.client.get(url)
+
+    def post(
+        self,
+        url: str,
+        texts: dict[str, str] | None = None,
+        *,
+        page: str = "/jobs/new",
+        htmx: bool = False,
+    ) -> TestResponse:
+        token = token_of(self.get(page))
+        data = {"csrf_token": token, **(texts or {})}
+        return self.client.post(url, data=data, headers=HTMX if htmx else {})
+
+    def edit(self, job_id: str, **changes: str) -> TestResponse:
+        """Open the form of a job, change something and save."""
+        texts = form_of(self.get(f"/jobs/{job_id}/edit"))
+        changes = {name.replace("__", "."): text for name, text in changes.items()}
+        return self.post(f"/jobs/{job_id}/edit", texts | changes)
+
+
+def token_of(answer: TestResponse) -> str:
+    found = re.search(
+        r'name="csrf-token"[^>]*content="([^"]+)"|"csrf_token" value="([^"]+)"', answer.text
+    )
+    assert found is not None, answer.text[:500]
+    return found[1] or found[2]
+
+
+def soup(answer: TestResponse) -> BeautifulSoup:
+    return BeautifulSoup(answer.text, "html.parser")
+
+
+def form_of(answer: TestResponse) -> dict[str, str]:
+    """Return what a browser would send of the job's form."""
+    form = soup(answer).select_one("#job-form")
+    assert form is not None, answer.text[:500]
+    texts: dict[str, str] = {}
+    for field in form.select("input[name], select[name], textarea[name]"):
+        if field.get("type") == "checkbox" and not field.has_attr("checked"):
+            continue
+        texts[str(field["name"])] = value_of(field)
+    return texts
+
+
+def value_of(field: Tag) -> str:
+    if field.name == "textarea":
+        return field.text.removeprefix("\n")
+    if field.name == "select":
+        chosen = field.select_one("option[selected]") or field.select_one("option")
+        return "" if chosen is None else str(chosen["value"])
+    return str(field["value"])
+
+
+def complaints(answer: TestResponse) -> dict[str, str]:
+    """Return the messages beside the fields, by the fields' names."""
+    page = soup(answer)
+    found = {}
+    for field in page.select("[aria-invalid=true]"):
+        described = [
+            page.select_one(f"[id='{name}']") for name in field["aria-describedby"].split()
+        ]
+        messages = [each for each in described if each and "field-errors" in each["class"]]
+        found[str(field["name"])] = " ".join(each.text.strip() for each in messages)
+    return found
+
+
+def summary(answer: TestResponse) -> list[str]:
+    return [" ".join(item.text.split()) for item in soup(answer).select("#problems li")]
+
+
+def fire_times(answer: TestResponse) -> list[str]:
+    return [item.text for item in soup(answer).select(".fires li > time:first-child")]
+
+
+def jobs_of(core: Core) -> list[Job]:
+    with core.database.read() as session:
+        return list(session.query(Job).order_by(Job.created_at))
+
+
+@pytest.fixture(autouse=True)
+def _tasks(register: Callable[..., None]) -> None:
+    register(report, "reports.daily")
+    register(lambda: None, "demo.nothing")
+
+
+@pytest.fixture
+def sign_in(core: Core) -> Callable[..., Person]:
+    """Sign somebody in with a role."""
+    app = make_app(core.runtime)
+    app.testing = True
+
+    def sign_in(role: Role) -> Person:
+        with audit.transaction(core.database) as session:
+            accounts.add_user(session, role.value, PASSWORD, role, actor=ADMIN)
+        return Person(app.test_client(), role.value)
+
+    return sign_in
+
+
+@pytest.fixture
+def admin(sign_in: Callable[..., Person]) -> Person:
+    return sign_in(Role.ADMIN)
+
+
+@pytest.fixture
+def operator(sign_in: Callable[..., Person]) -> Person:
+    return sign_in(Role.OPERATOR)
+
+
+@pytest.fixture
+def viewer(sign_in: Callable[..., Person]) -> Person:
+    return sign_in(Role.VIEWER)
+
+
+# -- a new job -------------------------------------------------------------------------------------
+
+
+def test_new_form_shows_its_preview_at_once(admin: Person) -> None:
+    answer = admin.get("/jobs/new?task=reports.daily")
+    assert answer.status_code == 200
+    page = soup(answer)
+    assert [heading.text for heading in page.select("h1")] == ["New job"]
+    assert "Make the report of one day." in page.select_one(".docstring").text
+    assert page.select_one(".preview-sentence").text == "Every hour"
+    assert len(fire_times(answer)) == 10
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", fire_times(answer)[0])
+
+
+def test_every_field_of_the_contract_has_its_label(admin: Person) -> None:
+    wanted = {
+        "interval": {"Every", "Unit"},
+        "cron": {"Second", "Minute", "Hour", "Day", "Day of week", "Month"},
+        "crontab": {"Crontab"},
+        "date": {"Run at"},
+        "calendarinterval": {"Days", "Months"},
+    }
+    for kind, labels in wanted.items():
+        answer = admin.post("/jobs/new/fields", {"trigger.type": kind, "task": "reports.daily"})
+        shown = {label.text.strip(): label for label in soup(answer).select("label")}
+        assert labels | {"Task", "Name", "Job id", "Trigger", "Time zone"} <= shown.keys()
+        for label in shown.values():
+            inside = label.select_one("input[type=checkbox]")
+            assert inside or soup(answer).select_one(f"[id='{label['for']}']"), label
+
+
+def test_form_creates_the_job(admin: Person, core: Core) -> None:
+    texts = form_of(admin.get("/jobs/new?task=reports.daily"))
+    texts |= {"name": "Daily", "parameters.day": "today", "tags": "a b", "trigger.every": "5"}
+    answer = admin.post("/jobs/new", texts)
+    assert (answer.status_code, answer.location) == (303, "/jobs/daily")
+    [job] = jobs_of(core)
+    assert job.parameters == {"day": "today"}
+    assert job.tags == ["a", "b"]
+    assert job.trigger["hours"] == 5
+    assert job.created_by == "admin"
+    assert "Created “Daily”." in admin.get(answer.location).text
+
+
+def test_unticked_checkbox_is_a_no(admin: Person, core: Core) -> None:
+    texts = form_of(admin.get("/jobs/new?task=reports.daily"))
+    assert texts["parameters.dry_run"] == "true"
+    texts |= {"parameters.day": "today", "parameters.dry_run": "false", "coalesce": "false"}
+    assert admin.post("/jobs/new", texts).status_code == 303
+    [job] = jobs_of(core)
+    assert job.parameters == {"day": "today", "dry_run": False}
+    assert not job.coalesce
+
+
+def test_few_fields_are_enough(admin: Person, core: Core) -> None:
+    answer = admin.post("/jobs/new", {"task": "demo.nothing", **HOURLY})
+    assert answer.status_code == 303
+    [job] = jobs_of(core)
+    assert (job.id, job.name) == ("demo-nothing", "demo.nothing")
+    assert (job.coalesce, job.max_instances, job.misfire_grace_time) == (True, 1, 60)
+
+
+def test_htmx_is_sent_on_to_the_job(admin: Person) -> None:
+    answer = admin.post("/jobs/new", {"task": "demo.nothing", **HOURLY}, htmx=True)
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (204, "/jobs/demo-nothing")
+
+
+def test_everything_wrong_is_told_at_once_and_what_was_typed_is_kept(admin: Person) -> None:
+    texts = {
+        "task": "reports.daily",
+        "name": "x" * 200,
+        "id": "a/b",
+        "parameters.count": "many",
+        "trigger.type": "cron",
+        "trigger.hour": "25",
+        "trigger.timezone": "Moon/Base",
+        "max_instances": "0",
+        "misfire_grace_time": "soon",
+        "tags": "a:b",
+        "notes": "  <script>alert(1)</script>",
+    }
+    answer = admin.post("/jobs/new", texts)
+    assert answer.status_code == 422
+    found = complaints(answer)
+    assert found.keys() == {
+        "name", "id", "parameters.day", "parameters.count", "trigger.hour", "trigger.timezone",
+        "max_instances", "misfire_grace_time", "tags",
+    }  # fmt: skip
+    assert found["parameters.day"] == "This is required."
+    assert "0 to 23" in found["trigger.hour"]
+    assert len(summary(answer)) == len(found)
+    assert {name: form_of(answer)[name] for name in texts} == texts
+    assert "<script>alert(1)" not in answer.text
+    links = [str(link["href"])[1:] for link in soup(answer).select("#problems a")]
+    assert all(soup(answer).select_one(f"[id='{target}']") for target in links)
+    assert soup(answer).select_one("#problems[autofocus][tabindex='-1']")
+    assert soup(answer).select_one("details.options[open]")
+    assert fire_times(answer) == []
+
+
+def test_faults_of_text_and_of_meaning_are_told_together(admin: Person) -> None:
+    texts = {"task": "", "trigger.type": "json", "trigger.json": "{", "max_instances": "-1"}
+    answer = admin.post("/jobs/new", texts)
+    assert complaints(answer).keys() == {"task", "trigger.json", "max_instances"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "field"),
+    [
+        ({}, "trigger.every"),
+        ({"trigger.type": "lunar"}, "trigger.type"),
+        ({"trigger.type": "cron"}, "trigger.type"),
+        ({"trigger.type": "interval"}, "trigger.every"),
+        ({"trigger.type": "date", "trigger.run_date": "2020-01-01"}, "trigger.run_date"),
+        ({"trigger.type": "cron", "trigger.day": "31", "trigger.month": "2"}, "trigger.day"),
+        ({"task": "gone.task", **HOURLY}, "task"),
+        ({"task": "x" * 5000, **HOURLY}, "task"),
+        ({"id": "new", **HOURLY}, "id"),
+        ({"trigger.type": "crontab", "trigger.crontab": "* " * 5000}, "trigger.crontab"),
+        ({**HOURLY, "trigger.every": "9" * 5000}, "trigger.every"),
+        ({**HOURLY, "trigger.timezone": "../" * 1000}, "trigger.timezone"),
+        ({**HOURLY, "trigger.jitter": "-1"}, "trigger.jitter"),
+        ({**HOURLY, "trigger.start_date": "never"}, "trigger.start_date"),
+    ],
+)
+def test_hostile_or_missing_input_is_a_message(
+    admin: Person, core: Core, texts: dict[str, str], field: str
+) -> None:
+    for url in ("/jobs/new", "/jobs/new/preview", "/jobs/new/fields"):
+        answer = admin.post(url, {"task": "demo.nothing", **texts})
+        if url == "/jobs/new":
+            assert answer.status_code == 422
+            assert field in complaints(answer)
+        else:
+            assert answer.status_code == 200
+    assert jobs_of(core) == []
+
+
+def test_too_much_is_refused(admin: Person) -> None:
+    answer = admin.post("/jobs/new", {"task": "demo.nothing", **HOURLY, "notes": "x" * 1_000_001})
+    assert answer.status_code == 413
+
+
+def test_long_notes_are_refused_beside_their_field(admin: Person) -> None:
+    answer = admin.post("/jobs/new", {"task": "demo.nothing", **HOURLY, "notes": "x" * 20_001})
+    assert answer.status_code == 422
+    assert "20,000" in complaints(answer)["notes"]
+
+
+def test_id_that_is_taken(admin: Person, core: Core) -> None:
+    core.add("demo.nothing", id="nightly")
+    answer = admin.post("/jobs/new", {"task": "demo.nothing", "id": "nightly", **HOURLY})
+    assert answer.status_code == 409
+    assert "exists already" in complaints(answer)["id"]
+
+
+def test_form_of_another_session_creates_nothing(admin: Person, core: Core) -> None:
+    data = {"task": "demo.nothing", **HOURLY, "csrf_token": "forged"}
+    assert admin.client.post("/jobs/new", data=data).status_code == 400
+    assert admin.client.post("/jobs/new", data=data, headers=HTMX).status_code == 400
+    assert jobs_of(core) == []
+
+
+# -- fields that depend on others ------------------------------------------------------------------
+
+
+def test_another_task_or_trigger_brings_its_fields_and_keeps_the_rest(admin: Person) -> None:
+    typed = {
+        "task": "reports.daily",
+        "name": "Mine",
+        "trigger.type": "cron",
+        "trigger.every": "7",
+        "trigger.hour": "6",
+        "notes": "kept",
+    }
+    texts = form_of(admin.post("/jobs/new/fields", typed))
+    assert typed.items() <= texts.items()
+    assert texts["parameters.count"] == "3"
+    texts = form_of(admin.post("/jobs/new/fields", texts | {"trigger.type": "interval"}))
+    assert (texts["trigger.every"], texts["trigger.unit"]) == ("7", "hours")
+    texts = form_of(admin.post("/jobs/new/fields", texts | {"trigger.type": "cron"}))
+    assert texts["trigger.hour"] == "6"
+
+
+def test_htmx_gets_the_form_alone(admin: Person) -> None:
+    answer = admin.post("/jobs/new/fields", {"task": "demo.nothing"}, htmx=True)
+    assert "<html" not in answer.text
+    assert soup(answer).select_one("#task-fields")
+    assert "HX-Request" in answer.headers["Vary"]
+
+
+def test_combination_grows_and_shrinks(admin: Person, core: Core) -> None:
+    texts = form_of(admin.post("/jobs/new/fields", {"trigger.type": "or", "task": "demo.nothing"}))
+    assert texts["trigger.triggers.1.type"] == "cron"
+    texts |= {"trigger.triggers.0.hour": "6", "trigger.triggers.1.hour": "7"}
+    texts = form_of(admin.post("/jobs/new/fields", texts | {"add": "trigger"}))
+    texts |= {"trigger.triggers.2.type": "crontab", "trigger.triggers.2.crontab": "@daily"}
+    remove = {"remove": "trigger.triggers.0"}
+    texts = form_of(admin.post("/jobs/new/fields", texts | remove))
+    assert admin.post("/jobs/new", texts).status_code == 303
+    [job] = jobs_of(core)
+    assert job.trigger["triggers"] == [
+        {"type": "cron", "hour": "7"},
+        {"type": "cron", "crontab": "@daily"},
+    ]
+
+
+def test_tasks_are_searched(admin: Person) -> None:
+    answer = admin.post("/jobs/new/fields", {"search": "report DAY"})
+    options = [str(option["value"]) for option in soup(answer).select("#task option")]
+    assert options == ["", "reports.daily"]
+
+
+# -- the preview -----------------------------------------------------------------------------------
+
+
+def preview(person: Person, **trigger: str) -> TestResponse:
+    texts = {f"trigger.{name}": text for name, text in trigger.items()}
+    answer = person.post("/jobs/new/preview", texts, page="/jobs", htmx=True)
+    assert answer.status_code == 200
+    assert soup(answer).select_one("#preview")
+    return answer
+
+
+def test_preview_tells_the_time_here_in_utc_and_at_home(viewer: Person) -> None:
+    viewer.client.set_cookie("dashboard_zone", "America/New_York")
+    answer = preview(viewer, type="date", run_date="2099-07-01 09:00", timezone="Europe/Berlin")
+    [item] = soup(answer).select(".fires li")
+    times = [time.text for time in item.select("time") if "data-relative" not in time.attrs]
+    assert times == [
+        "2099-07-01 09:00:00 CEST",
+        "2099-07-01 07:00:00 UTC",
+        "2099-07-01 03:00:00 EDT",
+    ]
+    assert {time["datetime"] for time in item.select("time")} == {"2099-07-01T07:00:00Z"}
+    assert "no further fire times" in answer.text
+
+
+@pytest.mark.parametrize("zone", ["", "Moon/Base", "../etc/passwd", "UTC", "Europe/Berlin"])
+def test_preview_without_a_zone_of_its_own_to_tell(viewer: Person, zone: str) -> None:
+    viewer.client.set_cookie("dashboard_zone", zone)
+    answer = preview(viewer, type="cron", hour="9", timezone="Europe/Berlin")
+    assert len(soup(answer).select(".fires li:first-child .fire-elsewhere time")) == 1
+
+
+def test_preview_warns(viewer: Person) -> None:
+    answer = preview(viewer, type="cron", hour="2", minute="30", timezone="Europe/Berlin")
+    codes = [str(warning["data-code"]) for warning in soup(answer).select("[data-code]")]
+    assert {"dst_skipped", "dst_repeated"} == set(codes)
+    answer = preview(viewer, type="cron", day="31", month="2")
+    assert soup(answer).select_one("[data-code=never_fires]")
+    assert fire_times(answer) == []
+
+
+def test_preview_compares_with_what_the_task_usually_takes(viewer: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing")
+    with core.database.write() as session:
+        session.merge(JobHealth(job_id=job_id, recent=[], usual_duration=90.0))
+    texts = {"task": "demo.nothing", **HOURLY, "trigger.unit": "minutes"}
+    answer = viewer.post("/jobs/new/preview", texts, page="/jobs")
+    assert "usually takes" in soup(answer).select_one("[data-code=very_frequent]").text
+
+
+def test_preview_warns_of_a_crowd_but_not_of_oneself(viewer: Person, core: Core) -> None:
+    date = {"type": "date", "run_date": "2099-07-01T09:00:00Z"}
+    ids = [core.add("demo.nothing", trigger=date) for _ in range(10)]
+    texts = {"trigger.type": "date", "trigger.run_date": "2099-07-01 09:00"}
+    answer = viewer.post("/jobs/new/preview", texts, page="/jobs")
+    assert "10 other jobs" in soup(answer).select_one("[data-code=busy_moment]").text
+    answer = viewer.post(f"/jobs/{ids[0]}/edit/preview", texts, page="/jobs")
+    assert not soup(answer).select("[data-code]")
+
+
+def test_preview_of_what_is_wrong_shows_no_fire_times(viewer: Person) -> None:
+    answer = preview(viewer, type="cron", hour="25")
+    assert fire_times(answer) == []
+    assert "Hour:" in soup(answer).select_one(".preview-problems").text
+
+
+def test_preview_of_nothing_yet_is_no_complaint(viewer: Person) -> None:
+    for kind in ("cron", "crontab", "date", ""):
+        answer = preview(viewer, type=kind)
+        assert not soup(answer).select(".preview-problems, .fires")
+
+
+def test_preview_needs_a_sign_in(core: Core) -> None:
+    client = make_app(core.runtime).test_client()
+    assert client.post("/jobs/new/preview", headers=HTMX).status_code == 401
+
+
+# -- changing a job --------------------------------------------------------------------------------
+
+
+def test_form_shows_the_job_and_saving_it_unchanged_changes_nothing(
+    admin: Person, core: Core
+) -> None:
+    parameters = {"day": "today", "count": 5}
+    job_id = core.add("reports.daily", parameters=parameters, notes="a\nb", misfire_grace_time=None)
+    answer = admin.edit(job_id)
+    assert answer.location == f"/jobs/{job_id}"
+    assert "Nothing was changed." in admin.get(answer.location).text
+    job = core.job(job_id)
+    assert (job.version, job.parameters) == (1, parameters)
+
+
+def test_only_what_was_changed_is_saved(admin: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing", trigger={"type": "date", "run_date": "2099-01-01T00:00:00Z"})
+    core.change(job_id, trigger={"type": "date", "run_date": "2020-01-01T00:00:00+00:00"})
+    assert admin.edit(job_id, notes="It is over.").status_code == 303
+    job = core.job(job_id)
+    assert (job.notes, job.version) == ("It is over.", 2)
+    with core.database.read() as session:
+        last = session.query(Audit).filter_by(action="job.change").one()
+    assert last.detail == {"before": {"notes": ""}, "after": {"notes": "It is over."}}
+
+
+def test_trigger_is_changed_and_paused_stays_paused(admin: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing")
+    assert admin.post(f"/jobs/{job_id}/pause").status_code == 303
+    assert admin.edit(job_id, trigger__every="2").status_code == 303
+    job = core.job(job_id)
+    assert job.trigger["hours"] == 2
+    assert job.paused_at is not None
+    assert job.next_run_time is None
+
+
+def test_wrong_edit_keeps_what_was_typed(admin: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing")
+    answer = admin.edit(job_id, trigger__every="0", notes="typed")
+    assert answer.status_code == 422
+    assert "trigger.every" in complaints(answer)
+    texts = form_of(answer)
+    assert (texts["trigger.every"], texts["notes"], texts["version"]) == ("0", "typed", "1")
+    assert core.job(job_id).version == 1
+
+
+def test_broken_job_can_be_given_another_task(admin: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing")
+    core.change(job_id, task="gone.task", parameters={"day": "today"}, broken_reason="gone")
+    answer = admin.get(f"/jobs/{job_id}/edit")
+    assert "not registered" in answer.text
+    assert "&#34;day&#34;: &#34;today&#34;" in answer.text
+    texts = form_of(
+        admin.post(f"/jobs/{job_id}/edit/fields", form_of(answer) | {"task": "reports.daily"})
+    )
+    assert texts["parameters.day"] == "today"
+    assert admin.post(f"/jobs/{job_id}/edit", texts).status_code == 303
+    job = core.job(job_id)
+    assert (job.task, job.parameters, job.broken_reason) == (
+        "reports.daily",
+        {"day": "today"},
+        None,
+    )
+
+
+def test_combination_within_a_combination_is_edited_as_json(admin: Person, core: Core) -> None:
+    inner = {"type": "and", "triggers": [{"type": "cron", "hour": "6"}]}
+    job_id = core.add("demo.nothing", trigger={"type": "or", "triggers": [inner]})
+    texts = form_of(admin.get(f"/jobs/{job_id}/edit"))
+    assert json.loads(texts["trigger.triggers.0.json"]) == inner
+    changed = json.dumps(inner).replace("6", "7")
+    assert admin.edit(job_id, trigger__triggers__0__json=changed).status_code == 303
+    assert core.job(job_id).trigger["triggers"][0]["triggers"] == [{"type": "cron", "hour": "7"}]
+
+
+def test_preview_of_an_edit_tells_what_saving_changes(admin: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing")
+    texts = form_of(admin.get(f"/jobs/{job_id}/edit"))
+    url = f"/jobs/{job_id}/edit/preview"
+    assert "Nothing so far." in admin.post(url, texts).text
+    page = soup(admin.post(url, texts | {"name": "Other", "trigger.every": "2"}))
+    changes = page.select_one(".changes")
+    assert changes is not None
+    assert [term.text for term in changes.select("dt")] == ["Trigger", "Name"]
+    assert [new.text for new in changes.select("ins")] == ["Every 2 hours (UTC)", "Other"]
+
+
+def test_stale_edit_is_refused_and_merged_for_looking_over(admin: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing", name="First")
+    mine = form_of(admin.get(f"/jobs/{job_id}/edit")) | {"notes": "mine", "tags": "my"}
+    assert admin.edit(job_id, notes="theirs", name="Second").status_code == 303
+    answer = admin.post(f"/jobs/{job_id}/edit", mine)
+    assert answer.status_code == 409
+    assert core.job(job_id).notes == "theirs"
+    rows = {
+        row.select_one("th").text: [" ".join(cell.text.split()) for cell in row.select("td")]
+        for row in soup(answer).select(".differences tbody tr")
+    }
+    assert rows == {
+        "Name": ["First", "Second", "you left it; it stays as it is now"],
+        "Notes": ["(empty)", "theirs", "mine saving overrides it"],
+    }
+    texts = form_of(answer)
+    assert (texts["name"], texts["notes"], texts["tags"]) == ("Second", "mine", "my")
+    assert admin.post(f"/jobs/{job_id}/edit", texts).status_code == 303
+    job = core.job(job_id)
+    assert (job.name, job.notes, job.tags, job.version) == ("Second", "mine", ["my"], 3)
+
+
+def test_pausing_meanwhile_is_told_though_no_field_changed(admin: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing")
+    mine = form_of(admin.get(f"/jobs/{job_id}/edit")) | {"notes": "mine"}
+    assert admin.post(f"/jobs/{job_id}/pause").status_code == 303
+    answer = admin.post(f"/jobs/{job_id}/edit", mine)
+    assert answer.status_code == 409
+    assert "paused or resumed" in answer.text
+    assert form_of(answer)["notes"] == "mine"
+
+
+@pytest.mark.parametrize("broken", [{"version": "x"}, {"version": ""}, {"version": "9" * 99}])
+def test_edit_without_a_version_is_refused(
+    admin: Person, core: Core, broken: dict[str, str]
+) -> None:
+    job_id = core.add("demo.nothing")
+    texts = form_of(admin.get(f"/jobs/{job_id}/edit")) | {"notes": "mine"}
+    for base in ("", "[", "[1]", '{"a": 1}', "[" * 5000):
+        answer = admin.post(f"/jobs/{job_id}/edit", texts | broken | {"base": base})
+        assert answer.status_code == 409
+    assert core.job(job_id).version == 1
+
+
+def test_job_that_is_gone(admin: Person) -> None:
+    for url in ("/jobs/gone/edit", "/jobs/gone/edit/fields", "/jobs/gone/edit/preview"):
+        assert admin.post(url).status_code == 404
+    assert admin.get("/jobs/gone/edit").status_code == 404
+
+
+# -- roles -----------------------------------------------------------------------------------------
+
+
+def test_operator_changes_the_trigger_and_nothing_else(operator: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing", notes="kept")
+    texts = form_of(operator.get(f"/jobs/{job_id}/edit"))
+    assert {name.partition(".")[0] for name in texts} == {
+        "csrf_token",
+        "version",
+        "base",
+        "trigger",
+    }
+    answer = operator.post(f"/jobs/{job_id}/edit", texts | {"trigger.every": "3"}, page="/jobs")
+    assert answer.status_code == 303
+    assert core.job(job_id).trigger["hours"] == 3
+    texts["version"] = "2"
+    forged = texts | {"trigger.every": "4", "notes": "forged"}
+    assert operator.post(f"/jobs/{job_id}/edit", forged, page="/jobs").status_code == 403
+    assert core.job(job_id).notes == "kept"
+
+
+def test_who_may_not_is_refused(operator: Person, viewer: Person, core: Core) -> None:
+    job_id = core.add("demo.nothing")
+    assert operator.get("/jobs/new").status_code == 403
+    assert operator.post("/jobs/new", HOURLY, page="/jobs").status_code == 403
+    assert viewer.get(f"/jobs/{job_id}/edit").status_code == 403
+    assert viewer.post(f"/jobs/{job_id}/edit", HOURLY, page="/jobs").status_code == 403
+    assert viewer.post("/jobs/new/fields", HOURLY, page="/jobs").status_code == 403
