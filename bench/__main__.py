@@ -38,12 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         del os.environ[name]
     names = [name for name in BENCHMARKS if not options.only or name in options.only]
     figures = []
-    for figure in run(names, scale.QUICK if options.quick else scale.FULL):
-        figures.append(figure)
-        if options.json:
-            print(results.json_line(figure), flush=True)
-    if not options.json:
-        print(results.table(figures))
+    try:
+        for figure in run(names, scale.QUICK if options.quick else scale.FULL):
+            figures.append(figure)
+            if options.json:
+                print(results.json_line(figure), flush=True)
+    finally:  # what was measured before something failed is worth seeing
+        if not options.json:
+            print(results.table(figures), flush=True)
     return int(any(figure.met is False for figure in figures))
 
 

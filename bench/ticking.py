@@ -85,7 +85,9 @@ def _figures(plan: Plan, ours: list[Watched], plain: list[Watched]) -> Iterator[
         f"{jobs}: lag p95 / bare memory store",
         median([mine.lag_p95 / bares.lag_p95 for mine, bares in pairs]),
         "x",
-        LATENESS,
+        # Alone in its moment, a memory store starts a run within 0.2 ms; no transaction can follow.
+        # Intervals begin on whole seconds, so many at one moment is what really happens.
+        None if plan.spread else LATENESS,
         f"p95 {p95[0]:.1f} and {p95[1]:.1f} ms, median {p50[0]:.1f} and {p50[1]:.1f} ms",
     )
     cpu = [median([watched.cpu for watched in group]) for group in (ours, plain)]

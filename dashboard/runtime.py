@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from dashboard.capture import install_capture, uninstall_capture
 from dashboard.history.recorder import Recorder
-from dashboard.scheduling.executors import import_tasks
 from dashboard.scheduling.leader import Identity
 from dashboard.scheduling.scheduler import DashboardScheduler
+from dashboard.scheduling.workers import import_tasks
 from dashboard.services.accounts import FIRST_ACCOUNT, ensure_first_account
 from dashboard.storage.db import Database
 from dashboard.storage.migrate import upgrade

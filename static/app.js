@@ -179,7 +179,7 @@
   document.cookie = `dashboard_zone=${timeZone}; path=${home}; max-age=31536000; samesite=lax`;
 
   document.addEventListener("input", ({ target }) => {
-    if (target.matches(".watched")) document.getElementById("preview").dataset.outdated = "";
+    if (target.closest(".editor-grid")) document.getElementById("preview").dataset.outdated = "";
     if (!target.matches("[data-calendar]")) return;
     const text = document.getElementById(target.dataset.calendar);
     text.value = target.value.replace("T", " ");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, text
@@ -71,12 +72,10 @@ def _lives(session: Session) -> list[Life]:
     found = session.scalars(
         select(SchedulerLife).order_by(SchedulerLife.id.desc()).limit(LIVES + 1)
     ).all()
-    earlier = [*found[1:], None]
-    lives = [
+    return [
         Life(life, None if before is None else (life.began_at - before.seen_at).total_seconds())
-        for life, before in zip(found, earlier, strict=True)
+        for life, before in zip_longest(found[:LIVES], found[1:])
     ]
-    return lives[:LIVES]
 
 
 def _loads(session: Session) -> tuple[dict[str, Load], datetime | None]:

@@ -28,6 +28,7 @@ _MOMENT = re.compile(
 )
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOMENT_HELP = "use a date and time such as 2026-12-01 09:00 or 2026-12-01T09:00:00+02:00"
+_OUTSIDE = f"must lie between the years {FIRST_YEAR} and 9999"
 
 
 def complaint(path: str, message: str) -> FieldError:
@@ -128,7 +129,7 @@ class Answers:
                 return found
         except OverflowError:
             pass
-        self.wrong(name, f"must lie between the years {FIRST_YEAR} and 9999")
+        self.wrong(name, _OUTSIDE)
         return None
 
     def moment(self, name: str, zone: ZoneInfo) -> datetime | None:
@@ -143,7 +144,8 @@ class Answers:
         try:
             placed = moment_of(zone, found).astimezone(zone)
         except OverflowError:
-            return self._in_calendar(name, datetime(1, 1, 1, tzinfo=UTC))
+            self.wrong(name, _OUTSIDE)
+            return None
         return datetime.fromisoformat(placed.isoformat())
 
     def day(self, name: str) -> date | None:

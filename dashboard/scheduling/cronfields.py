@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 LAST = -1
-LONGEST = 400
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -161,8 +160,6 @@ def _numbers(spans: list[Span] | tuple[Span, ...]) -> frozenset[int]:
 
 
 def _split(text: str) -> list[str]:
-    if len(text) > LONGEST:
-        raise ValueError(f"is too long: at most {LONGEST} characters")
     parts = [_tidy(part) for part in text.lower().split(",")]
     if not all(parts):
         raise ValueError("has a comma without a value beside it")
@@ -231,7 +228,9 @@ def _step(text: str | None, widest: int, vocabulary: Vocabulary) -> int:
     if step == 0:
         raise ValueError("has a step of 0; a step is at least 1")
     if not vocabulary.unix and step > max(widest, 1):
-        raise ValueError(f"has a step of {step}, which is more than the range it steps through")
+        raise ValueError(
+            f"has a step of {quoted(str(step))}, which is more than the range it steps through"
+        )
     return step
 
 

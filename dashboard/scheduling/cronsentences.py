@@ -35,10 +35,10 @@ def _repetition(fields: Mapping[str, CronField]) -> str:
     """Say how often it fires in a day, where the times are too many to be told."""
     hours, minutes, seconds = fields["hour"], fields["minute"], fields["second"]
     if seconds.values != {0}:
-        return _repeated("second", seconds) + _within_minutes(minutes, hours)
+        return _repeated("second", seconds) + _within_minutes(seconds, minutes, hours)
     if len(minutes.values) == 1:
         return _hourly(hours, min(minutes.values))
-    return _repeated("minute", minutes) + _within_hours(hours, sparse=not minutes.starred)
+    return _repeated("minute", minutes) + _within_hours(hours, sparse=not _even(minutes))
 
 
 def _hourly(hours: CronField, minute: int) -> str:
@@ -71,16 +71,21 @@ def _clock_times(fields: Mapping[str, CronField]) -> list[str]:
 
 def _repeated(unit: str, field: CronField) -> str:
     """Say how often something happens within a minute or an hour: `Every 5 minutes`."""
-    if field.every:
-        return f"Every {unit}"
-    if _divides(field, 60):
-        return f"Every {field.spans[0].step} {unit}s"
+    if _even(field):
+        step = field.spans[0].step
+        return f"Every {unit}" if step == 1 else f"Every {step} {unit}s"
     return f"At {_counted(unit, field.values)}"
 
 
-def _within_minutes(minutes: CronField, hours: CronField) -> str:
+def _even(field: CronField) -> bool:
+    """Tell whether something happens at equal intervals of seconds or minutes."""
+    return field.every or _divides(field, 60)
+
+
+def _within_minutes(seconds: CronField, minutes: CronField, hours: CronField) -> str:
     if minutes.every:
-        return _within_hours(hours, sparse=False)
+        of_minute = "" if _even(seconds) else " of every minute"
+        return of_minute + _within_hours(hours, sparse=False)
     return f" of {_counted('minute', minutes.values)}{_within_hours(hours, sparse=True)}"
 
 

@@ -25,7 +25,6 @@ SHORTCUTS = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-LONGEST = 400
 
 _SUNDAY_FIRST = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _WEEK = 7
@@ -51,8 +50,6 @@ def parse_crontab(text: str) -> CronPattern:
     0 and 7 are Sunday, ranges of weekdays may run over the end of the week, and where day of month
     and day of week are both restricted either may match.
     """
-    if len(text) > LONGEST:
-        raise ValueError(f"is too long: at most {LONGEST} characters")
     line = " ".join(text.lower().split())
     parts = SHORTCUTS.get(line, line).split()
     if line.startswith("@") and line not in SHORTCUTS:

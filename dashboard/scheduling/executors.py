@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
 from apscheduler.executors.base import BaseExecutor
@@ -29,9 +29,8 @@ from dashboard.tasks import load_task_modules
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
-    from multiprocessing.queues import Queue
 
-    from dashboard.records import Record, RunSink
+    from dashboard.records import RunSink
     from dashboard.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -39,6 +38,9 @@ logger = logging.getLogger(__name__)
 THREADS = "threads"
 PROCESSES = "processes"
 EXECUTOR_NAMES = (THREADS, PROCESSES)
+
+LAST_WORDS = 1.0
+"""Seconds that worker processes get to end once they have nothing to do any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +141,13 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
         """Make a pool of `capacity` threads whose runs speak to `sink`."""
         RunExecutor.__init__(self, capacity, settings)
         self._sink = sink
+        self._prepare()
+
+    def _prepare(self) -> None:
         self._stopping = threading.Event()
-        self._pool = concurrent.futures.ThreadPoolExecutor(capacity, thread_name_prefix="run")
+        self._pool = concurrent.futures.ThreadPoolExecutor(
+            self.capacity, thread_name_prefix="run"
+        )
 
     def _submit(self, claim: Claim) -> Future[Outcome]:
         return self._pool.submit(
@@ -158,8 +165,9 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
         self._stopping.set()
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
-        """Take no more runs."""
+        """Take no more runs, until it is started again."""
         self._pool.shutdown(wait=wait, cancel_futures=True)
+        self._prepare()
 
 
 class ProcessRunExecutor(RunExecutor):
@@ -171,101 +179,47 @@ class ProcessRunExecutor(RunExecutor):
         self._sink = sink
         self._context = multiprocessing.get_context("spawn")
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
-        self._records: Queue[Record | None] | None = None
+        self._pipe: RecordPipe | None = None
 
     def _submit(self, claim: Claim) -> Future[Outcome]:
         arguments = (claim.task, claim.parameters, claim.identity)
-        if self._pool is None:
-            self._pool = self._make_pool()
-        try:
-            return self._pool.submit(_run_in_worker, *arguments)
-        except BrokenProcessPool:
-            logger.warning("a worker process died; the pool is replaced")
-            self._pool = self._make_pool()
-            return self._pool.submit(_run_in_worker, *arguments)
+        if self._pool is not None:
+            try:
+                return self._pool.submit(run_in_worker, *arguments)
+            except BrokenProcessPool:
+                logger.warning("a worker process died; the pool is replaced")
+                self.shutdown(wait=False)
+        self._pool = self._make_pool()
+        return self._pool.submit(run_in_worker, *arguments)
 
     def _make_pool(self) -> concurrent.futures.ProcessPoolExecutor:
-        if self._records is None:
-            self._records = cast("Queue[Record | None]", self._context.Queue())
-            threading.Thread(target=self._pass_on, name="process-records", daemon=True).start()
+        self._pipe = RecordPipe(self._context, self._sink)
         return concurrent.futures.ProcessPoolExecutor(
             self.capacity,
             mp_context=self._context,
-            initializer=_start_worker,
-            initargs=(self._settings, self._records),
+            initializer=start_worker,
+            initargs=(self._settings, self._pipe.for_workers),
         )
-
-    def _pass_on(self) -> None:
-        """Bring what workers say to the sink of this process."""
-        records = self._records
-        while records is not None:
-            try:
-                record = records.get()
-            except (EOFError, OSError):
-                return
-            except Exception:
-                # A worker that was killed in the middle of a message leaves half of one.
-                logger.warning("a message from a worker process could not be read", exc_info=True)
-                continue
-            if record is None:
-                return
-            self._sink.emit(record)
 
     def cancel(self) -> None:
         """End the worker processes; their runs end as interrupted."""
         if self._pool is not None:
             for process in list((self._pool._processes or {}).values()):  # noqa: SLF001 -- no public way before 3.14
-                process.terminate()
+                process.kill()
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
-        """Take no more runs and let the workers go."""
+        """Take no more runs, let the workers go, and pass on what they have said."""
         if self._pool is not None:
             self._pool.shutdown(wait=wait, cancel_futures=True)
-        if self._records is not None:
-            self._records.put(None)
-            self._records.close()
+            self._pool = None
+        if self._pipe is not None:
+            self._pipe.close(LAST_WORDS)
+            self._pipe = None
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
         """Refuse plain APScheduler jobs: those belong to a host's own executors."""
         message = f"job {job.id!r} is not a job of the dashboard ({len(run_times)} run times)"
         raise TypeError(message)
-
-
-_worker_sink: _QueueSink
-_worker_settings: Settings
-
-
-class _QueueSink:
-    """The sink inside a worker process: everything goes to the parent."""
-
-    def __init__(self, records: Queue[Record | None]) -> None:
-        self._records = records
-
-    def emit(self, record: Record) -> None:
-        self._records.put(record)
-
-
-def _start_worker(settings: Settings, records: Queue[Record | None]) -> None:
-    """Prepare a worker process. It has imported nothing of the parent's tasks."""
-    global _worker_sink, _worker_settings  # noqa: PLW0603 -- a pool's initializer has no other way
-    from dashboard.capture import install_capture  # noqa: PLC0415
-
-    import_tasks(settings)
-    install_capture()
-    _worker_sink = _QueueSink(records)
-    _worker_settings = settings
-
-
-def _run_in_worker(task: str, parameters: dict[str, Any], identity: RunIdentity) -> Outcome:
-    return run_task(task, parameters, identity, _worker_sink, _worker_settings)
-
-
-def import_tasks(settings: Settings) -> list[Any]:
-    """Register the shipped tasks and those of the settings; return what could not be loaded."""
-    from dashboard.samples import register_samples  # noqa: PLC0415 -- they import what they use
-
-    register_samples()
-    return load_task_modules(settings.tasks)
 
 
 def _lost(claim: Claim, reason: str) -> Outcome:

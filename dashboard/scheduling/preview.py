@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
-from dashboard.scheduling.combining import AnyOf, Combination
+from dashboard.scheduling.combining import AllOf, AnyOf, Combination
 from dashboard.scheduling.cron import Cron
 from dashboard.scheduling.faults import fault
 from dashboard.scheduling.firetimes import Effort
@@ -101,17 +101,17 @@ def _never(
 
 def _frequency(found: Sequence[datetime], usual_duration: float | None) -> Iterator[TriggerWarning]:
     """Warn when it fires every second, or before a run usually is over."""
-    gap = min((later - earlier for earlier, later in pairwise(found)), default=None)
-    if gap is None:
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(found)]
+    if not gaps:
         return
-    seconds = gap.total_seconds()
+    seconds = min(gaps)
     if usual_duration is not None and seconds < usual_duration:
         message = (
             f"It fires again after {_duration(seconds)}, but this task usually takes"
             f" {_duration(usual_duration)}: runs will overlap or be skipped."
         )
         yield TriggerWarning("very_frequent", message)
-    elif seconds <= _OFTEN:
+    elif max(gaps) <= _OFTEN:
         message = "It fires every second. Check that the second is not left open by mistake."
         yield TriggerWarning("very_frequent", message)
 
@@ -192,37 +192,40 @@ def _clock_warning(
     wall = leaf.next_wall(first)
     if wall is None or wall >= end:
         return None
-    elapsed = isinstance(leaf, Cron) and leaf.elapsed
-    if isinstance(leaf, Cron) and all(pattern.fields["hour"].every for pattern in leaf.patterns):
-        return None  # it goes on hour by hour: nothing is left out
-    if elapsed and change.forward:
-        concerned = leaf in _alternatives(trigger) and _is_active(leaf, change.at)
-    else:
-        concerned = trigger.fires_at(moment_of(leaf.timezone, wall))
-    return _clock_message(leaf, change, wall, elapsed=elapsed) if concerned else None
+    if isinstance(leaf, Cron) and leaf.elapsed:
+        return _elapsed_warning(trigger, leaf, change, wall)
+    if not trigger.fires_at(moment_of(leaf.timezone, wall)):
+        return None
+    effect = f"at {change.new_reading:%H:%M} instead" if change.forward else "the first time only"
+    return _clock_message(leaf, change, wall, f"it runs {effect}")
+
+
+def _elapsed_warning(
+    trigger: FireTimes, leaf: Cron, change: Change, wall: datetime
+) -> TriggerWarning | None:
+    """Warn of hours such as `*/3`; with `*` it goes on hour by hour, and nothing is amiss."""
+    if all(pattern.fields["hour"].every for pattern in leaf.patterns):
+        return None
+    if not change.forward:
+        fires = trigger.fires_at(moment_of(leaf.timezone, wall))
+        return _clock_message(leaf, change, wall, "it runs both times") if fires else None
+    active = (leaf.start_date or change.at) <= change.at <= (leaf.end_date or change.at)
+    if active and leaf in _alternatives(trigger):
+        return _clock_message(leaf, change, wall, "there is no run for it")
+    return None
 
 
 def _alternatives(trigger: FireTimes) -> tuple[FireTimes, ...]:
     """Return the triggers each of which fires by itself."""
-    return trigger.parts if isinstance(trigger, AnyOf) else (trigger,)
+    if isinstance(trigger, AnyOf) or (isinstance(trigger, AllOf) and len(trigger.parts) == 1):
+        return trigger.parts
+    return (trigger,)
 
 
-def _is_active(leaf: FireTimes, moment: datetime) -> bool:
-    """Tell whether a moment lies between the start and the end of a cron trigger."""
-    if not isinstance(leaf, Cron):
-        return False
-    return (leaf.start_date or moment) <= moment <= (leaf.end_date or moment)
-
-
-def _clock_message(
-    leaf: FireTimes, change: Change, wall: datetime, *, elapsed: bool
-) -> TriggerWarning:
+def _clock_message(leaf: FireTimes, change: Change, wall: datetime, effect: str) -> TriggerWarning:
     old, new = change.old_reading, change.new_reading
     clocks = f"On {old:%Y-%m-%d} the clocks of {leaf.timezone} go from {old:%H:%M} to {new:%H:%M}"
+    code, what = "dst_repeated", "comes twice"
     if change.forward:
-        effect = "there is no run for it" if elapsed else f"it runs at {new:%H:%M} instead"
-        message = f"{clocks}: {wall:%H:%M} does not exist, and {effect}."
-        return TriggerWarning("dst_skipped", message, wall.isoformat())
-    effect = "both times" if elapsed else "the first time only"
-    message = f"{clocks}: {wall:%H:%M} comes twice, and it runs {effect}."
-    return TriggerWarning("dst_repeated", message, wall.isoformat())
+        code, what = "dst_skipped", "does not exist"
+    return TriggerWarning(code, f"{clocks}: {wall:%H:%M} {what}, and {effect}.", wall.isoformat())

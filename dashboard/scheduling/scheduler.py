@@ -127,7 +127,7 @@ class DashboardScheduler(BackgroundScheduler):
 
     def _history_written(self) -> None:
         """Look when queued runs wait, perhaps for an instance of their job that just ended."""
-        if self._backlog and not self._hot:
+        if self._backlog:
             self.wakeup()
 
     def _any_free(self) -> bool:

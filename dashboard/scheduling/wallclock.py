@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -155,8 +155,3 @@ def earliest_wall(zone: tzinfo, moment: datetime) -> datetime:
 def reading_of(zone: tzinfo, moment: datetime) -> datetime:
     """Return what the clocks of the zone show at a moment; the two passes of an hour look alike."""
     return moment.astimezone(zone).replace(tzinfo=None, fold=0)
-
-
-def midnight(day: date) -> datetime:
-    """Return the wall time at which a day begins."""
-    return datetime(day.year, day.month, day.day)  # noqa: DTZ001 - a wall time

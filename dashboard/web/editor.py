@@ -121,7 +121,9 @@ def fields(job_id: str | None = None) -> Response:
     if "remove" in request.form:
         texts = triggerforms.without_child(texts, request.form["remove"])
     form = _form(with_defaults(texts), job)
-    return _answer(form, job=job, base=None if job is None else _base(job))
+    response = _answer(form, job=job, base=None if job is None else _base(job))
+    response.headers["HX-Trigger"] = "preview-due"  # once the new fields are in the page
+    return response
 
 
 @blueprint.post("/jobs/new/preview")

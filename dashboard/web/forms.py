@@ -37,16 +37,17 @@ PARTS = frozenset({*_PLAIN, "parameters", "trigger", "coalesce", "tags"})
 _PLAIN_INPUT = {"type": "text"}
 _ATTRIBUTES: Mapping[str, tuple[str, dict[str, str]]] = {
     "checkbox": (".*", {"type": "checkbox"}),
-    "code": (".*", {"type": "text", "spellcheck": "false", "autocapitalize": "none"}),
+    "code": (".*", _PLAIN_INPUT | {"spellcheck": "false", "autocapitalize": "none"}),
     "date": (r"[0-9]{4}-[0-9]{2}-[0-9]{2}", {"type": "date"}),
     "integer": (r"-?[0-9]{1,15}", {"type": "number", "step": "1", "inputmode": "numeric"}),
     "json": (".*", {"rows": "3", "spellcheck": "false"}),
     "list": (".*", {"rows": "3"}),
-    "moment": (".*", {"type": "text", "placeholder": "YYYY-MM-DD HH:MM:SS"}),
+    "moment": (".*", _PLAIN_INPUT | {"placeholder": "YYYY-MM-DD HH:MM"}),
     "number": (r"-?[0-9]{1,15}(\.[0-9]+)?", {"type": "number", "step": "any"}),
     "select": (".*", {}),
     "textarea": (".*", {"rows": "3"}),
     "time": (r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", {"type": "time", "step": "1"}),
+    "zone": (".*", _PLAIN_INPUT | {"list": "zones", "maxlength": "64", "spellcheck": "false"}),
 }
 """By kind: the texts that its element can show, and the element's attributes."""
 
@@ -111,7 +112,7 @@ class JobForm:
     @property
     def identity(self) -> tuple[Field, ...]:
         """The fields that name the job; its id is given once and for all."""
-        return (NAME, JOB_ID) if self.is_new else (NAME,)
+        return (NAME, JOB_ID) if self.is_new else (replace(NAME, help="", required=True),)
 
     @property
     def about(self) -> tuple[Field, ...]:

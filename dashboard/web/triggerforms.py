@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 ROOT = "trigger"
 MOST_CHILDREN = 20
 LONGEST_JSON = 20_000
+MOST_BRACKETS = 200
+"""In the JSON of a trigger, so that nothing that walks through it can run out of stack."""
 
 _CLOCK = ("hour", "minute", "second")
 _TIME = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
@@ -59,6 +61,11 @@ class Editor:
     def is_combination(self) -> bool:
         """True for a trigger that is made of triggers."""
         return self.path == ROOT and self.chosen in COMBINATIONS
+
+    @property
+    def folded(self) -> tuple[Field, ...]:
+        """The fields of the frame that few people need."""
+        return tuple(field for field in self.frame if field.kind != "zone" or self.path != ROOT)
 
     def walk(self) -> Iterator[Field]:
         """Yield every field, those of the triggers inside included."""
@@ -172,13 +179,15 @@ def _split_time(data: dict[str, Any], name: str) -> list[FieldError]:
 def _parsed(text: str, name: str) -> tuple[dict[str, Any], list[FieldError]]:
     if len(text) > LONGEST_JSON:
         return {}, [FieldError(name, f"Is too long: at most {LONGEST_JSON:,} characters.")]
+    if text.count("[") + text.count("{") > MOST_BRACKETS:
+        return {}, [FieldError(name, "Holds too many lists and objects.")]
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         return {}, [FieldError(name, f"Is not JSON: {error.msg.lower()}, {where}.")]
-    except (ValueError, RecursionError):  # a number of thousands of digits; brackets likewise
-        return {}, [FieldError(name, "Cannot be read: a number or the nesting is too large.")]
+    except ValueError:  # Python reads no number of thousands of digits
+        return {}, [FieldError(name, "Cannot be read: a number is too large.")]
     if not isinstance(data, dict):
         return {}, [FieldError(name, 'Must be an object such as {"type": "interval", "hours": 1}.')]
     return data, []

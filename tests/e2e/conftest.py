@@ -59,6 +59,12 @@ def signed_in(playwright: Playwright, product: Product) -> StorageState:
     return sign_in(playwright, product.url)
 
 
+@pytest.fixture(scope="session")
+def base_url(product: Product) -> str:
+    """Addresses without a host are the shared dashboard's."""
+    return product.url
+
+
 # -- the browser -----------------------------------------------------------------------------------
 
 
@@ -72,14 +78,13 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     return {**browser_type_launch_args, "executable_path": path, "args": arguments}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def browser_context_args(
-    browser_context_args: dict[str, Any], product: Product, signed_in: StorageState
+    browser_context_args: dict[str, Any], signed_in: StorageState
 ) -> dict[str, Any]:
-    """Every window is signed in, shows the shared dashboard and is watched for complaints."""
+    """Every window is a signed-in person's, at a desk in Berlin."""
     return {
         **browser_context_args,
-        "base_url": product.url,
         "storage_state": signed_in,
         "viewport": {"width": 1440, "height": 900},
         "locale": "en-GB",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tests.e2e.product import ADMIN, PASSWORD
 
@@ -39,10 +40,10 @@ class Colleague:
 
         The fields of a form have points in their names: `**{"parameters.times": "3"}`.
         """
-        form = {"name": name, "task": task} | (fields if "trigger.type" in fields else HOURLY | fields)
-        answer = self._post("/jobs/new", form)
-        address = answer.url.removeprefix(self._base)
-        assert address not in {"/jobs/new", ""}, answer.text()
+        trigger = {} if "trigger.type" in fields else HOURLY
+        answer = self._post("/jobs/new", {"name": name, "task": task, **trigger, **fields})
+        address = urlsplit(answer.url).path
+        assert address != "/jobs/new", answer.text()
         self.added.append(address)
         return address
 

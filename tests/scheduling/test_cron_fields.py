@@ -130,7 +130,7 @@ def test_complains_about_all_fields_at_once() -> None:
 
 @pytest.mark.parametrize("fields", [{}, {"hour": ""}, {"hour": " ", "minute": None}])
 def test_no_field_at_all_is_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(Invalid, match="at least one field; for every second give second = *"):
+    with pytest.raises(Invalid, match=r"at least one field; for every second give second = \*"):
         load({"type": "cron", **fields})
 
 
@@ -185,7 +185,8 @@ def test_a_search_of_a_hundred_years_misses_no_date() -> None:
             _, week, weekday = date(year, month, day).isocalendar()
             years.setdefault((month, day, weekday, week), []).append(year)
     for combination, found in years.items():
-        gaps = [later - earlier for earlier, later in zip(found, found[1:] + [found[0] + 400])]
+        following = [*found[1:], found[0] + 400]
+        gaps = [later - earlier for earlier, later in zip(found, following, strict=True)]
         assert max(gaps) <= 40 < SEARCH_YEARS, combination
 
 

@@ -242,7 +242,13 @@ def test_every_hour_goes_on_through_both_changes(hour: str) -> None:
 
 
 def test_every_second_of_fixed_hours_leaves_the_second_pass_out() -> None:
-    data = {"type": "cron", "hour": "0-23", "second": "*", "minute": "*", "timezone": "Europe/Paris"}
+    data = {
+        "type": "cron",
+        "hour": "0-23",
+        "second": "*",
+        "minute": "*",
+        "timezone": "Europe/Paris",
+    }
     schedule = load(data)
     change = datetime(2027, 10, 31, 1, tzinfo=UTC)
     assert schedule.at_or_after(change) == change + timedelta(hours=1)

@@ -16,8 +16,8 @@ from dashboard.scheduling.triggers import load
 
 START = datetime(2026, 11, 22, 0, 30, tzinfo=UTC)
 NAMES = {
-    3: "jan feb mar apr may jun jul aug sep oct nov dec".split(),
-    4: "sun mon tue wed thu fri sat".split(),
+    3: ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    4: ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
 }
 LIMITS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)]
 

@@ -38,6 +38,18 @@ def helsinki(**fields: Any) -> dict[str, Any]:
     return {"type": "cron", "timezone": "Europe/Helsinki", **fields}
 
 
+def zoned(zone: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "cron", "timezone": zone, **fields}
+
+
+def both(*triggers: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "and", "triggers": list(triggers)}
+
+
+def either(*triggers: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "or", "triggers": list(triggers)}
+
+
 def test_shows_the_sentence_and_the_next_fire_times_in_the_zone() -> None:
     shown = show(helsinki(crontab="0 9 * * 1-5"), count=2)
     assert shown.sentence == "At 09:00 on weekdays (Mon-Fri)"
@@ -66,12 +78,21 @@ def test_the_number_of_fire_times_is_limited() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        ({"type": "date", "run_date": "2026-11-21"}, "the run date is past: 2026-11-21 00:00:00 (UTC)"),
+        (
+            {"type": "date", "run_date": "2026-11-21"},
+            "the run date is past: 2026-11-21 00:00:00 (UTC)",
+        ),
         ({"type": "cron", "day": 31, "month": 2}, "no day matches"),
         ({"type": "cron", "year": 2020}, "the year is past"),
         (DAILY | {"end_date": "2026-11-22T02:00"}, "the end date lies before"),
-        ({"type": "interval", "hours": 1, "end_date": "2026-11-22T01:00"}, "the end date lies before"),
-        ({"type": "and", "triggers": [DAILY, {"type": "cron", "hour": 10}]}, "do not fire together"),
+        (
+            {"type": "interval", "hours": 1, "end_date": "2026-11-22T01:00"},
+            "the end date lies before",
+        ),
+        (
+            {"type": "and", "triggers": [DAILY, {"type": "cron", "hour": 10}]},
+            "do not fire together",
+        ),
     ],
 )
 def test_warns_of_what_never_fires(data: dict[str, Any], reason: str) -> None:
@@ -118,7 +139,13 @@ def test_warns_once_a_date() -> None:
         {"type": "interval", "minutes": 30, "timezone": "Europe/Helsinki"},
         {"type": "date", "run_date": "2027-03-28 05:00", "timezone": "Europe/Helsinki"},
         {"type": "and", "triggers": [helsinki(hour=3), helsinki(hour=3, day=1)]},
-        {"type": "and", "triggers": [helsinki(hour=3), {"type": "interval", "hours": 25}]},
+        {
+            "type": "and",
+            "triggers": [
+                helsinki(hour=3),
+                {"type": "interval", "hours": 25, "start_date": "2026-11-22T01:00Z"},
+            ],
+        },
     ],
 )
 def test_does_not_warn_of_clock_changes_that_do_not_matter(data: dict[str, Any]) -> None:
@@ -133,10 +160,8 @@ def test_other_triggers_are_warned_of_clock_changes_too() -> None:
     assert warned(once) == {"dst_skipped": ["2027-03-28T03:30:00"]}
     twice = {"type": "date", "run_date": "2027-10-31 03:30", **zone}
     assert warned(twice) == {"dst_repeated": ["2027-10-31T03:30:00"]}
-    all_of = {"type": "and", "triggers": [helsinki(hour="2-4"), helsinki(hour=3, minute=30)]}
-    assert warned(all_of) == {}
-    all_of["triggers"][0]["minute"] = "*"
-    assert len(warned(all_of)["dst_skipped"]) == 2
+    half_past = helsinki(hour=3, minute=30)
+    assert len(warned(both(helsinki(hour="2-4", minute="*"), half_past))["dst_skipped"]) == 2
 
 
 def test_steps_of_hours_lose_a_skipped_hour_and_get_a_repeated_one_twice() -> None:
@@ -144,10 +169,7 @@ def test_steps_of_hours_lose_a_skipped_hour_and_get_a_repeated_one_twice() -> No
     assert "there is no run for it" in message(odd, "dst_skipped")
     assert "it runs both times" in message(odd, "dst_repeated")
     assert warned({"type": "or", "triggers": [odd, DAILY]}) == warned(odd)
-    assert warned({"type": "and", "triggers": [odd, helsinki(second="*", hour="*/3")]}) == {
-        "dst_repeated": warned(odd)["dst_repeated"],
-        "dst_skipped": warned(odd)["dst_skipped"],
-    }
+    assert warned(both(odd, helsinki(minute="*", hour="*/3"))) == warned(odd)
 
 
 def test_a_code_has_a_limited_number_of_warnings() -> None:
@@ -156,7 +178,7 @@ def test_a_code_has_a_limited_number_of_warnings() -> None:
     parts = [{"type": "cron", "hour": "0-3", "minute": "*/15", "timezone": zone} for zone in zones]
     found = warned({"type": "or", "triggers": parts})
     assert len(found["dst_skipped"]) == MOST_WARNINGS
-    assert len(found["dst_repeated"]) == MOST_WARNINGS
+    assert len(found["dst_repeated"]) <= MOST_WARNINGS
     assert found["dst_skipped"] == sorted(found["dst_skipped"])
 
 
@@ -164,6 +186,7 @@ def test_warns_of_every_second() -> None:
     assert warned({"type": "cron", "second": "*"}) == {"very_frequent": [None]}
     assert warned({"type": "interval", "seconds": 1}, count=1) == {"very_frequent": [None]}
     assert warned({"type": "interval", "seconds": 2}) == {}
+    assert warned({"type": "cron", "second": "0,1"}) == {}
 
 
 @pytest.mark.parametrize(
@@ -205,18 +228,6 @@ def test_warns_of_the_busiest_moment() -> None:
     assert "busy_moment" not in warned({"type": "cron", "year": 2020}, others=lambda _moment: 99)
 
 
-def zoned(zone: str, **fields: Any) -> dict[str, Any]:
-    return {"type": "cron", "timezone": zone, **fields}
-
-
-def both(*triggers: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "and", "triggers": list(triggers)}
-
-
-def either(*triggers: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "or", "triggers": list(triggers)}
-
-
 NEVER = both(zoned("Asia/Tokyo", hour=9), zoned("Europe/Helsinki", hour=9, minute=30))
 
 
@@ -245,7 +256,9 @@ def test_answers_at_once_whatever_it_is_asked(data: dict[str, Any]) -> None:
 
 
 def test_a_list_that_would_take_too_long_is_cut_and_says_so() -> None:
-    shown = show(both({"type": "interval", "seconds": 61}, {"type": "cron", "minute": "*"}), count=100)
+    shown = show(
+        both({"type": "interval", "seconds": 61}, {"type": "cron", "minute": "*"}), count=100
+    )
     assert 10 < len(shown.fire_times) < 100
     assert not shown.exhausted
     assert all(moment.second == 0 for moment in shown.fire_times)

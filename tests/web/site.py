@@ -19,6 +19,7 @@ from dashboard.web.state import DashboardState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bs4 import Tag
     from flask.testing import FlaskClient
     from werkzeug.test import TestResponse
 
@@ -82,24 +83,23 @@ def open_site(database: Database, settings: Settings, role: Role = Role.ADMIN) -
     woken: list[str] = []
     state = DashboardState(settings=settings, database=database, wake=lambda: woken.append("now"))
     init_web(app, state, own_app=True)
-    with app.test_client() as client:
-        site = Site(database, client, woken)
-        site.sign_in(role)
-        yield site
+    site = Site(database, app.test_client(), woken)
+    site.sign_in(role)
+    yield site
 
 
 def parse(response: TestResponse) -> BeautifulSoup:
     return BeautifulSoup(response.text, "html.parser")
 
 
-def words(page: BeautifulSoup, selector: str = "main") -> str:
+def words(page: Tag, selector: str = "main") -> str:
     """Return the text of a page, or a part of it, as it reads."""
     found = page.select_one(selector)
     assert found is not None, selector
     return " ".join(found.get_text(" ").split())
 
 
-def links(page: BeautifulSoup, selector: str = "main") -> dict[str, str]:
+def links(page: Tag, selector: str = "main") -> dict[str, str]:
     """Return the links of a page by their text."""
     return {words_of(link): str(link["href"]) for link in page.select(f"{selector} a[href]")}
 
@@ -108,7 +108,7 @@ def words_of(element: Any) -> str:
     return " ".join(element.get_text(" ").split())
 
 
-def buttons(page: BeautifulSoup) -> list[str]:
+def buttons(page: Tag) -> list[str]:
     """Return what the buttons outside of dialogs say."""
     found = page.select("main button")
     return [words_of(button) for button in found if button.find_parent("dialog") is None]

@@ -196,7 +196,7 @@ def test_only_fields_of_the_kind_chosen_count() -> None:
         ({"type": "calendarinterval", "days": "1", "at": "noon"}, "trigger.at", "time of day"),
         ({"type": "json", "json": "{"}, "trigger.json", "line 1, column 2"),
         ({"type": "json", "json": "[1]"}, "trigger.json", "Must be an object"),
-        ({"type": "json", "json": "[" * 9000}, "trigger.json", "nesting"),
+        ({"type": "json", "json": "[" * 9000}, "trigger.json", "too many"),
         ({"type": "json", "json": "9" * 9000}, "trigger.json", "number"),
         ({"type": "json", "json": " " * 20_001 + "{}"}, "trigger.json", "at most 20,000"),
         (

@@ -1,0 +1,69 @@
+"""Where things are on the screens, found as a person finds them: by role and label."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+LIVE = 20_000
+"""Milliseconds within which a job of every second has run and an open page shows it."""
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+
+
+def title(page: Page) -> Locator:
+    """The page's one h1."""
+    return page.get_by_role("heading", level=1)
+
+
+def field(page: Page, label: str) -> Locator:
+    """A field by its whole label."""
+    return page.get_by_label(label, exact=True)
+
+
+def button(page: Page | Locator, name: str) -> Locator:
+    """A button by its whole name."""
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def runs(page: Page, state: str = "") -> Locator:
+    """The rows of the runs on a job's page; `state` narrows them down."""
+    table = page.get_by_role("table", name="Runs of this job")
+    return table.get_by_role("row").filter(has=page.get_by_role("link")).filter(has_text=state)
+
+
+def open_form(page: Page) -> None:
+    """Go to the form for a new job, by the way a person takes."""
+    page.goto("/jobs")
+    button(page, "New job").click()
+    expect(title(page)).to_have_text("New job")
+
+
+def previewed(page: Page) -> list[datetime]:
+    """The fire times in the form's preview, as the clocks of the trigger's zone show them."""
+    items = page.get_by_role("list", name="fire times").get_by_role("listitem")
+    texts = items.all_inner_texts()
+    return [datetime.fromisoformat(found[0]) for text in texts if (found := _MOMENT.search(text))]
+
+
+def expect_job(page: Page, name: str) -> str:
+    """Wait for the page of a job, and return its address."""
+    expect(title(page)).to_have_text(name)
+    return urlsplit(page.url).path
+
+
+def keep_mark(page: Page) -> None:
+    """Leave a mark that a reload would wipe out."""
+    page.evaluate("window.notReloaded = true")
+
+
+def expect_mark(page: Page) -> None:
+    """See that the page was not loaded again since."""
+    assert page.evaluate("window.notReloaded === true"), "the page was loaded again"

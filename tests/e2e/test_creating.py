@@ -1,0 +1,120 @@
+"""Adding jobs in the form: what is typed becomes a job that runs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.screens import (
+    LIVE,
+    button,
+    expect_job,
+    expect_mark,
+    field,
+    keep_mark,
+    open_form,
+    previewed,
+    runs,
+    title,
+)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.e2e.people import Colleague
+
+MONDAY = 0
+
+
+def test_an_interval_job_runs_by_itself(page: Page, colleague: Colleague, job_name: str) -> None:
+    open_form(page)
+    field(page, "Task").select_option("tests.greet")
+    field(page, "Who").fill("Ada")
+    field(page, "Trigger").select_option(label="Interval")
+    field(page, "Every").fill("1")
+    field(page, "Unit").select_option("seconds")
+    field(page, "Name").fill(job_name)
+    button(page, "Create job").click()
+    colleague.added.append(expect_job(page, job_name))
+    keep_mark(page)
+    expect(runs(page, "Succeeded")).not_to_have_count(0, timeout=LIVE)
+    expect_mark(page)
+    runs(page, "Succeeded").first.get_by_role("link").first.click()
+    expect(page.get_by_role("log")).to_contain_text("Hello, Ada!")
+
+
+def test_the_preview_says_what_a_cron_trigger_means(page: Page) -> None:
+    open_form(page)
+    field(page, "Trigger").select_option(label="Cron")
+    field(page, "Hour").fill("6")
+    field(page, "Minute").fill("30")
+    field(page, "Day of week").fill("mon-fri")
+    field(page, "Time zone").fill("Europe/Berlin")
+    expect(page.get_by_text("At 06:30 on weekdays (Mon-Fri)")).to_be_visible()
+    times = previewed(page)
+    assert len(times) == 10
+    assert all((time.hour, time.minute, time.second) == (6, 30, 0) for time in times)
+    assert all(time.weekday() < 5 for time in times)
+    assert times == sorted(set(times))
+
+
+def test_the_preview_warns_of_hours_that_a_clock_change_skips(page: Page) -> None:
+    open_form(page)
+    field(page, "Trigger").select_option(label="Crontab")
+    field(page, "Crontab").fill("30 2 * * *")
+    field(page, "Time zone").fill("Europe/Berlin")
+    expect(page.get_by_text("02:30").first).to_be_visible()
+    expect(page.locator("[data-code=dst_skipped]").first).to_be_visible()
+
+
+def test_a_crontab_line_means_what_cron_would_do(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    open_form(page)
+    field(page, "Task").select_option("tests.greet")
+    expect(field(page, "Who")).to_be_visible()
+    field(page, "Trigger").select_option(label="Crontab")
+    field(page, "Crontab").fill("0 9 * * 1")
+    expect(page.get_by_text("At 09:00 on Mondays")).to_be_visible()
+    assert {time.weekday() for time in previewed(page)} == {MONDAY}
+    field(page, "Name").fill(job_name)
+    button(page, "Create job").click()
+    colleague.added.append(expect_job(page, job_name))
+    expect(page.get_by_text("At 09:00 on Mondays")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("trigger", "label", "text", "message"),
+    [
+        ("Interval", "Every", "0", "at least"),
+        ("Interval", "Every", "often", "number"),
+        ("Interval", "Time zone", "Europe/Atlantis", "time zone"),
+        ("Cron", "Hour", "25", "23"),
+        ("Cron", "Day of week", "mon-fri/2x", ""),
+        ("Crontab", "Crontab", "61 * * * *", "59"),
+        ("Crontab", "Crontab", "every day", "five"),
+        ("Date", "Run at", "yesterday", ""),
+        ("Date", "Run at", "2001-01-01 12:00", "past"),
+    ],
+)
+def test_bad_input_is_named_beside_its_field_and_kept(
+    page: Page, job_name: str, trigger: str, label: str, text: str, message: str
+) -> None:
+    open_form(page)
+    field(page, "Task").select_option("tests.greet")
+    expect(field(page, "Who")).to_be_visible()
+    field(page, "Who").fill("Grace")
+    field(page, "Trigger").select_option(label=trigger)
+    field(page, label).fill(text)
+    field(page, "Name").fill(job_name)
+    button(page, "Create job").click()
+    expect(page.get_by_role("group", name="to put right")).to_be_visible()
+    expect(field(page, label)).to_have_attribute("aria-invalid", "true")
+    expect(field(page, label)).to_have_accessible_description(re.compile(message))
+    expect(field(page, label)).to_have_value(text)
+    expect(field(page, "Who")).to_have_value("Grace")
+    expect(field(page, "Name")).to_have_value(job_name)
+    expect(title(page)).to_have_text("New job")

@@ -1,0 +1,23 @@
+"""A site over each kind of database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.web.site import open_site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dashboard.settings import Settings
+    from dashboard.storage.db import Database
+    from tests.web.site import Site
+
+
+@pytest.fixture
+def site(database: Database, settings: Settings) -> Iterator[Site]:
+    """The pages over an empty database, to an admin."""
+    with open_site(database, settings) as site:
+        yield site

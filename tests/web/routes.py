@@ -1,0 +1,49 @@
+"""Every route there is, to test what must hold for all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from flask import Flask
+from werkzeug.routing import AnyConverter
+
+from dashboard.web import make_blueprint
+from dashboard.web.access import declared_access
+
+if TYPE_CHECKING:
+    from werkzeug.routing import Rule
+
+    from dashboard.storage.models import Role
+
+
+def _make_routes() -> tuple[Flask, list[Rule]]:
+    app = Flask("routes", static_folder=None)
+    app.register_blueprint(make_blueprint())
+    return app, list(app.url_map.iter_rules())
+
+
+APP, RULES = _make_routes()
+
+
+def address(rule: Rule) -> str:
+    """Fill in a rule's parts with something."""
+    adapter = APP.url_map.bind("localhost")
+    values = {
+        name: min(kind.items) if isinstance(kind, AnyConverter) else 1
+        for name, kind in rule._converters.items()
+    }
+    return adapter.build(rule.endpoint, values, method=next(iter(methods(rule))))
+
+
+def methods(rule: Rule) -> set[str]:
+    return (rule.methods or set()) - {"HEAD", "OPTIONS"}
+
+
+def named(rules: list[Rule]) -> list[object]:
+    return [pytest.param(rule, id=f"{rule.endpoint} {rule.rule}") for rule in rules]
+
+
+def needing(*roles: Role) -> list[Rule]:
+    with APP.app_context():
+        return [rule for rule in RULES if declared_access(rule.endpoint) in roles]
