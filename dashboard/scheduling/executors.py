@@ -24,7 +24,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 
 from dashboard.records import Outcome, RunIdentity
 from dashboard.runcontext import run_task
-from dashboard.tasks import load_task_modules
+from dashboard.scheduling.workers import RecordPipe, run_in_worker, start_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,6 +143,11 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
         self._sink = sink
         self._prepare()
 
+    def start(self, scheduler: Any, alias: str) -> None:
+        """Begin with a pool of its own: one that was shut down takes nothing more."""
+        super().start(scheduler, alias)
+        self._prepare()
+
     def _prepare(self) -> None:
         self._stopping = threading.Event()
         self._pool = concurrent.futures.ThreadPoolExecutor(
@@ -165,9 +170,8 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
         self._stopping.set()
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
-        """Take no more runs, until it is started again."""
+        """Take no more runs."""
         self._pool.shutdown(wait=wait, cancel_futures=True)
-        self._prepare()
 
 
 class ProcessRunExecutor(RunExecutor):

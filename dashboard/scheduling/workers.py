@@ -79,7 +79,7 @@ _settings: Settings
 
 def start_worker(settings: Settings, sink: WorkerSink) -> None:
     """Prepare a worker process. It has imported nothing of the parent's tasks."""
-    global _sink, _settings  # noqa: PLW0603 -- a pool's initializer has no other way
+    global _sink, _settings
     # Ctrl-C reaches all processes of a terminal, but its grace period is for the parent to give.
     signal.signal(signal.SIGINT, lambda *_: None)
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()

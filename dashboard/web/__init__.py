@@ -77,11 +77,23 @@ def _set_up_own_app(app: Flask, *, secure: bool) -> None:
         SESSION_COOKIE_SAMESITE="Lax",
         MAX_CONTENT_LENGTH=LARGEST_REQUEST,
         COMPRESS_ALGORITHM=["zstd", "br", "gzip"],
-        COMPRESS_STREAMING_ENDPOINT_CONDITIONAL=["dashboard.static"],
+        COMPRESS_STREAMS=False,
     )
     Compress(app)
-    handlers.register_not_routed(app)
+    app.after_request(_read_file)  # before Compress: Flask calls them last to first
     app.after_request(_add_headers)
+    handlers.register_not_routed(app)
+
+
+def _read_file(response: Response) -> Response:
+    """Turn a static file into an answer that can be compressed whole.
+
+    Flask-Compress could do so piece by piece, but would leave the file open.
+    """
+    if request.endpoint == "dashboard.static":
+        response.direct_passthrough = False
+        response.make_sequence()
+    return response
 
 
 def _limit_request() -> None:

@@ -39,9 +39,7 @@ def test_a_wrong_password_is_refused_and_the_right_one_leads_on(page: Page) -> N
 def test_a_refusal_does_not_tell_whether_there_is_such_an_account(page: Page, name: str) -> None:
     page.goto("/login")
     sign_in(page, name, "not-the-password")
-    expect(page.get_by_role("alert")).to_have_text(
-        "This user name and password do not belong together."
-    )
+    expect(page.get_by_role("alert")).to_have_text("User name or password is wrong.")
 
 
 @signed_out
@@ -63,4 +61,4 @@ def test_an_open_page_says_that_its_person_was_signed_out(page: Page) -> None:
     page.goto("/")
     page.context.clear_cookies()
     page.evaluate("document.dispatchEvent(new Event('refresh-live'))")
-    expect(page.get_by_text("Signed out")).to_be_visible()
+    expect(page.get_by_text("Signed out", exact=True)).to_be_visible()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from flask import Flask, abort
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 def replace(site: Site, endpoint: str, view: Callable[..., object]) -> None:
     """Let a route do something else, under the same conditions."""
-    views = site.client.application.view_functions
-    view.dashboard_access = views[endpoint].dashboard_access  # type: ignore[attr-defined]
+    views: dict[str, Any] = site.client.application.view_functions
+    vars(view)["dashboard_access"] = views[endpoint].dashboard_access
     views[endpoint] = view
 
 
@@ -218,7 +218,7 @@ def host(database: Database, settings: Settings) -> Flask:
         return "ordered"
 
     @app.get("/teapot")
-    def teapot() -> None:
+    def teapot() -> NoReturn:
         abort(418)
 
     state = DashboardState(settings=settings, database=database, wake=lambda: None)

@@ -1,0 +1,169 @@
+"""What people do with a job."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.e2e.people import EVERY_SECOND
+from tests.e2e.screens import LIVE, button, field, runs, title
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.e2e.people import Colleague
+
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+def test_run_now_runs_it_and_leaves_the_schedule_alone(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    page.goto(colleague.add(job_name))
+    first = page.get_by_role("list", name="fire times").get_by_role("listitem").first.locator("time")
+    due = first.get_attribute("datetime")
+    button(page, "Run now").click()
+    dialog = page.get_by_role("dialog", name="Run")
+    expect(dialog).to_contain_text("The schedule is not changed")
+    button(dialog, "Run now").click()
+    expect(dialog).to_be_hidden()
+    expect(page.get_by_text("is queued")).to_be_visible()
+    expect(runs(page, "Succeeded")).to_have_count(1, timeout=LIVE)
+    expect(runs(page)).to_contain_text("By hand")
+    expect(first).to_have_attribute("datetime", due or "")
+
+
+def test_a_paused_job_stays_paused_until_it_is_resumed(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    page.goto(colleague.add(job_name))
+    button(page, "Pause").click()
+    dialog = page.get_by_role("dialog", name="Pause")
+    field(dialog, "Reason").fill("the supplier is on holiday")
+    button(dialog, "Pause").click()
+    expect(page.get_by_text("Paused by admin")).to_be_visible()
+    expect(page.get_by_text("the supplier is on holiday")).to_be_visible()
+
+    page.get_by_role("link", name="Edit").click()
+    expect(page.get_by_text("The job is paused")).to_be_visible()
+    field(page, "Every").fill("1")
+    field(page, "Unit").select_option("seconds")
+    button(page, "Save changes").click()
+    expect(title(page)).to_have_text(job_name)
+    expect(page.get_by_text("Every second")).to_be_visible()
+    expect(page.get_by_text("the supplier is on holiday")).to_be_visible()
+    expect(page.get_by_text("If it were resumed now")).to_be_visible()
+    expect(runs(page)).to_have_count(0)
+
+    button(page, "Resume").click()
+    expect(page.get_by_text("Paused by admin")).to_be_hidden()
+    expect(runs(page, "Succeeded")).not_to_have_count(0, timeout=LIVE)
+
+
+def test_a_failing_job_shows_where_it_failed(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    job = colleague.add(job_name, "tests.fail", **{"parameters.message": "the disk is full"})
+    colleague.act(job, "run")
+    page.goto(job)
+    expect(runs(page, "Failed")).to_have_count(1, timeout=LIVE)
+    expect(page.get_by_text("Failing since")).to_be_visible()
+    runs(page, "Failed").get_by_role("link").first.click()
+    error = page.get_by_role("region", name="Error")
+    expect(error).to_contain_text("ValueError")
+    expect(error).to_contain_text("the disk is full")
+    expect(error).to_contain_text("raise ValueError(message)")
+    expect(error).to_contain_text("tasks_for_tests.py")
+    expect(page.get_by_role("log")).to_contain_text("This goes well so far.")
+
+    button(page, "Retry").click()
+    expect(page.get_by_text("attempt 2")).to_be_visible()
+    expect(title(page)).to_contain_text(job_name)
+
+
+def test_a_removed_job_leaves_its_runs(page: Page, colleague: Colleague, job_name: str) -> None:
+    job = colleague.add(job_name)
+    colleague.act(job, "run")
+    page.goto(job)
+    expect(runs(page, "Succeeded")).to_have_count(1, timeout=LIVE)
+    button(page, "Remove").click()
+    dialog = page.get_by_role("dialog", name="Remove")
+    expect(dialog).to_contain_text("Its runs stay")
+    button(dialog, "Remove").click()
+    expect(title(page)).to_have_text("Jobs")
+    expect(page.get_by_role("link", name=job_name)).to_have_count(0)
+    page.goto(f"/runs?q={job_name}")
+    expect(page.get_by_role("row").filter(has_text=job_name)).to_have_count(1)
+
+
+def test_a_dialog_can_be_left_without_doing_anything(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    page.goto(colleague.add(job_name))
+    for name in ("Run now", "Pause", "Remove"):
+        dialog = page.get_by_role("dialog", name=name.removesuffix(" now"))
+        button(page, name).click()
+        expect(dialog).to_be_visible()
+        button(dialog, "Cancel").click()
+        expect(dialog).to_be_hidden()
+        button(page, name).click()
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        expect(button(page, name)).to_be_focused()
+    expect(runs(page)).to_have_count(0)
+
+
+def test_a_stale_edit_is_refused_and_says_what_changed(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    job = colleague.add(job_name, **{"notes": "as it was"})
+    page.goto(f"{job}/edit")
+    field(page, "Tags").fill("mine")
+    colleague.change(job, 1, notes="as the colleague wrote")
+    button(page, "Save changes").click()
+    notice = page.get_by_role("group", name="Somebody else changed this job meanwhile")
+    expect(notice).to_be_visible()
+    expect(notice).to_contain_text("as the colleague wrote")
+    expect(field(page, "Notes")).to_have_value("as the colleague wrote")
+    expect(field(page, "Tags")).to_have_value("mine")
+    button(page, "Save changes").click()
+    expect(title(page)).to_have_text(job_name)
+    expect(page.get_by_text("as the colleague wrote")).to_be_visible()
+    expect(page.get_by_text("mine", exact=True)).to_be_visible()
+
+
+def test_markup_in_names_and_errors_is_only_text(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    name = f"{job_name} {HOSTILE}"
+    job = colleague.add(
+        name, "tests.fail", **{"parameters.message": HOSTILE, "notes": HOSTILE, "tags": "<b>tag</b>"}
+    )
+    colleague.act(job, "run")
+    page.goto(job)
+    expect(title(page)).to_have_text(name)
+    expect(runs(page, "Failed")).to_have_count(1, timeout=LIVE)
+    runs(page, "Failed").get_by_role("link").first.click()
+    expect(page.get_by_role("region", name="Error")).to_contain_text(HOSTILE)
+    for address in ("/", "/jobs", f"{job}/edit", f"{job}/pause", "/runs"):
+        page.goto(address)
+        expect(page.locator("main")).to_contain_text(re.compile("<img src=x|Edit"))
+        expect(page.locator("img[src=x]")).to_have_count(0)
+    assert "owned" not in page.title()
+
+
+def test_the_list_of_jobs_acts_in_place(page: Page, colleague: Colleague, job_name: str) -> None:
+    colleague.add(job_name)
+    page.goto("/jobs")
+    page.get_by_role("searchbox", name="Search").fill(job_name)
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=job_name))
+    expect(page.get_by_role("row")).to_have_count(2)
+    button(row, "Pause").click()
+    expect(row).to_contain_text("Paused")
+    button(row, "Resume").click()
+    expect(row).to_contain_text("Scheduled")
+    button(row, "Run now").click()
+    expect(row.get_by_role("img", name="succeeded")).to_be_visible(timeout=LIVE)
+    assert page.url.endswith(f"q={job_name.replace(' ', '+')}")

@@ -1,0 +1,107 @@
+"""The command line, as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def command(
+    *arguments: str, data: Path, stdin: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `apscheduler-dashboard` with a data folder."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", "from dashboard.cli import main; main()", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"DASHBOARD_DATA": str(data)} | environment,
+    )
+
+
+def test_people_are_added_listed_and_disabled(tmp_path: Path) -> None:
+    added = command(
+        "user", "add", "ann", "--role", "operator", "--password-stdin",
+        data=tmp_path, stdin="a long password\n",
+    )  # fmt: skip
+    assert added.returncode == 0, added.stderr
+    again = command("user", "add", "ann", "--password-stdin", data=tmp_path, stdin="a long one\n")
+    assert (again.returncode, again.stderr) == (1, "Error: There is a user “ann” already.\n")
+    assert command("user", "disable", "ann", data=tmp_path).returncode == 0
+    listed = command("user", "list", "--json", data=tmp_path)
+    assert json.loads(listed.stdout) == [{"name": "ann", "role": "operator", "active": False}]
+
+
+def test_a_password_never_shows(tmp_path: Path) -> None:
+    short = command("user", "add", "bob", "--password-stdin", data=tmp_path, stdin="secret\n")
+    assert short.returncode == 1
+    assert "8 to 1,024 characters" in short.stderr
+    assert "secret" not in short.stdout + short.stderr
+
+
+def test_a_forgotten_password_is_set_anew(tmp_path: Path) -> None:
+    nobody = command("user", "password", "eve", "--password-stdin", data=tmp_path, stdin="x" * 9)
+    assert (nobody.returncode, nobody.stderr) == (1, "Error: There is no user “eve”.\n")
+    command("user", "add", "eve", "--password-stdin", data=tmp_path, stdin="y" * 9)
+    changed = command("user", "password", "eve", "--password-stdin", data=tmp_path, stdin="x" * 9)
+    assert changed.returncode == 0
+
+
+def test_the_schema_is_checked_without_changing_it(tmp_path: Path) -> None:
+    assert command("db", "upgrade", data=tmp_path).returncode == 0
+    check = command("db", "check", "--json", data=tmp_path)
+    assert (check.returncode, json.loads(check.stdout)) == (0, {"differences": []})
+
+
+def test_prune_can_be_tried_dry(tmp_path: Path) -> None:
+    dry = command("prune", "--dry-run", "--json", data=tmp_path)
+    assert json.loads(dry.stdout) == {"runs": 0, "statistics": 0, "jobs": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "complaint"),
+    [
+        (["run", "--port", "99999"], {}, "--port (DASHBOARD_PORT)"),
+        (["run"], {"DASHBOARD_TIMEZONE": "Mars"}, "--timezone (DASHBOARD_TIMEZONE)"),
+        (["run", "--nonsense"], {}, "No such option"),
+        (["nonsense"], {}, "No such command"),
+        (["run", "--database", "no url"], {}, "not a database URL"),
+    ],
+)
+def test_wrong_usage_is_named(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], complaint: str
+) -> None:
+    wrong = command(*arguments, data=tmp_path, **environment)
+    assert wrong.returncode in {1, 2}
+    assert complaint in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    wrong = command("run", "--port", "0", data=tmp_path / "file")
+    assert wrong.returncode == 1
+    assert "cannot start" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    assert command("db", "upgrade", data=tmp_path).returncode == 0
+    sqlite = sqlite3.connect(tmp_path / "dashboard.sqlite")
+    with sqlite:
+        sqlite.execute("UPDATE alembic_version SET version_num = '9999'")
+    sqlite.close()
+    refused = command("run", "--port", "0", data=tmp_path)
+    assert refused.returncode == 1
+    assert "9999" in refused.stderr
