@@ -8,7 +8,8 @@ from dashboard.settings import PREFIX, Settings
 
 INTRODUCTION = """# Settings
 
-Each setting is an environment variable; those of `run` are also options (`--shutdown-grace`). Options win.
+Each setting is an environment variable; those of `run` are also options (`--shutdown-grace`).
+Options win.
 
 | variable | default | meaning |
 |---|---|---|

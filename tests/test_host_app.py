@@ -12,7 +12,7 @@ from dashboard.runtime import make_runtime
 from dashboard.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from flask.testing import FlaskClient
@@ -81,7 +81,7 @@ def test_the_scheduler_runs_beside_it(client: FlaskClient) -> None:
 def test_create_app_reads_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stops = []
+    stops: list[Callable[[float], bool]] = []
     monkeypatch.setattr("atexit.register", stops.append)
     monkeypatch.setenv("DASHBOARD_DATA", str(tmp_path / "data"))
     app = create_app()

@@ -197,6 +197,4 @@ def _add_stats(connection: Connection, runs: Sequence[FinishedRun]) -> None:
                 rows[job_id, hour] = row
             row[run.state.value] += 1
             row["seconds"] += run.duration or 0.0
-    connection.execute(
-        _stats_upsert(connection.dialect.name), [rows[key] for key in sorted(rows)]
-    )
+    connection.execute(_stats_upsert(connection.dialect.name), [rows[key] for key in sorted(rows)])

@@ -41,6 +41,8 @@ from dashboard.storage.models import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import ColumnElement, Row, Select
     from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -58,21 +60,44 @@ class Order:
 
     column: InstrumentedAttribute[Any]
     has_value: ColumnElement[bool]
+    read: Callable[[Any], Any]  # reads a value out of a cursor, or raises
     descending: bool = False
 
 
+def _text(value: str) -> str:
+    """Refuse what a database cannot take: NUL, and halves of characters."""
+    if "\0" in value:
+        raise ValueError(value)
+    return value.encode().decode()
+
+
+def _moment(value: str) -> datetime:
+    return datetime.fromisoformat(value).astimezone(UTC)
+
+
+def _number(value: int) -> int:
+    return min(int(value), 2**31)
+
+
 ORDERS = {
-    "name": Order(Job.name, true()),
+    "name": Order(Job.name, true(), _text),
     # Named like the condition of ix_job_due, without which the index is not used.
     "next": Order(
         Job.next_run_time,
         and_(Job.next_run_time.is_not(None), Job.paused_at.is_(None), Job.broken_reason.is_(None)),
+        _moment,
     ),
     "last": Order(
-        JobHealth.last_finished_at, JobHealth.last_finished_at.is_not(None), descending=True
+        JobHealth.last_finished_at,
+        JobHealth.last_finished_at.is_not(None),
+        _moment,
+        descending=True,
     ),
     "failures": Order(
-        JobHealth.consecutive_failures, JobHealth.failing_since.is_not(None), descending=True
+        JobHealth.consecutive_failures,
+        JobHealth.failing_since.is_not(None),
+        _number,
+        descending=True,
     ),
 }
 
@@ -285,16 +310,11 @@ def _read_cursor(cursor: str | None, order: Order) -> tuple[Any, str] | None:
     """Return the value and id at which to go on; a cursor nobody gave out begins anew."""
     if not cursor:
         return None
-    kind = order.column.type.python_type
     try:
         value, job_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if value is not None and kind is datetime:
-            value = datetime.fromisoformat(value).astimezone(UTC)
-    except (ValueError, TypeError):
+        return None if value is None else order.read(value), _text(job_id)
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return None
-    if not isinstance(job_id, str) or not (value is None or isinstance(value, kind)):
-        return None
-    return value, job_id
 
 
 _JOB_COLUMNS = (

@@ -26,7 +26,7 @@ class JobSearch:
         """Read a query as people type it; quotes keep spaces together."""
         kinds: dict[str, list[str]] = {"state": [], "task": [], "tag": [], "": []}
         complaints = []
-        for term in _terms(query):
+        for term in _terms(query.replace("\0", "")):
             kind, colon, value = term.partition(":")
             if not colon or kind not in kinds or not value:
                 kinds[""].append(term)

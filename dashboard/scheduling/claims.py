@@ -43,6 +43,8 @@ FIRE_TIMES_A_TICK = 1000
 
 MOMENT = timedelta(microseconds=1)
 
+NO_MORE_FIRE_TIMES = "Its trigger has no further fire time."
+
 JOB_COLUMNS = (
     Job.id,
     Job.name,
@@ -157,7 +159,7 @@ def claim_due(
         else:
             runs += [_claimed_run(job, time, coalesced, now, busy=busy) for time in fire_times]
         due.more = due.more or (following is not None and following <= now)
-        end = None if following else "Its trigger has no further fire time."
+        end = None if following else NO_MORE_FIRE_TIMES
         advanced.append({"of_job": job.id, "following": following, "end": end})
     _insert_on_time(connection, on_time, now, due)
     _insert(connection, runs, due)

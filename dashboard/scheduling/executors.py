@@ -150,9 +150,7 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
 
     def _prepare(self) -> None:
         self._stopping = threading.Event()
-        self._pool = concurrent.futures.ThreadPoolExecutor(
-            self.capacity, thread_name_prefix="run"
-        )
+        self._pool = concurrent.futures.ThreadPoolExecutor(self.capacity, thread_name_prefix="run")
 
     def _submit(self, claim: Claim) -> Future[Outcome]:
         return self._pool.submit(

@@ -6,20 +6,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import logging
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.job import Job as StockJob
 from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLookupError
-from sqlalchemy import Select, delete, func, select, text, update
+from sqlalchemy import Select, delete, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import DashboardError
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.scheduling import triggers
-from dashboard.storage.models import ACTIVE_RUN, Job, Run, RunState
+from dashboard.scheduling.claims import NO_MORE_FIRE_TIMES
+from dashboard.scheduling.executors import EXECUTOR_NAMES
+from dashboard.storage.models import ACTIVE_RUN, ID_LENGTH, Job, JobHealth, Run, RunState
 from dashboard.tasks import Task, all_tasks, get_task
 
 if TYPE_CHECKING:
@@ -31,7 +35,12 @@ if TYPE_CHECKING:
     from dashboard.settings import Settings
     from dashboard.storage.db import Database
 
+logger = logging.getLogger(__name__)
+
 CACHED_SCHEDULES = 50_000
+
+CODE = "code"
+"""Who acts when a program calls the scheduler."""
 
 
 class ScheduleCache:
@@ -129,7 +138,7 @@ class TableJobStore(BaseJobStore):
         """Return one job; None for one that is unknown or broken."""
         with self._database.read() as session:
             row = session.get(Job, job_id)
-            return None if row is None or row.broken_reason else self._stock(row)
+        return None if row is None or row.broken_reason else self._stock_or_none(row)
 
     def get_due_jobs(self, now: datetime) -> list[StockJob]:
         """Return the jobs that are due, most urgent first."""
@@ -150,32 +159,15 @@ class TableJobStore(BaseJobStore):
         """Keep a job of a registered task.
 
         Raises `ConflictingIdError` for an id that exists, `ValueError` for a callable that is not
-        a registered task or a trigger that has no JSON form.
+        a registered task, an unknown executor or a trigger that has no JSON form, and `Invalid`
+        for arguments that do not fit the task.
         """
         now = datetime.now(UTC)
-        task = _task_of(job.func)
-        schedule = triggers.from_trigger(job.trigger)
-        bound = task.parameters.from_call(job.args, job.kwargs)
-        row = Job(
-            id=job.id,
-            name=job.name,
-            task=task.name,
-            parameters=bound,
-            trigger=schedule.data,
-            timezone=schedule.timezone,
-            executor=task.executor if job.executor == "default" else job.executor,
-            coalesce=job.coalesce,
-            max_instances=job.max_instances,
-            misfire_grace_time=job.misfire_grace_time,
-            next_run_time=job.next_run_time,
-            paused_at=now if job.next_run_time is None else None,
-            tags=[],
-            notes="",
-            created_at=now,
-            created_by="code",
-            updated_at=now,
-            updated_by="code",
-        )
+        row = Job(id=job.id, **_columns(job), tags=[], created_at=now, created_by=CODE)
+        row.updated_at, row.updated_by = now, CODE
+        row.next_run_time = job.next_run_time
+        if job.next_run_time is None:
+            _stop(row, now)
         try:
             with self._database.write() as session:
                 session.add(row)
@@ -184,48 +176,67 @@ class TableJobStore(BaseJobStore):
             raise ConflictingIdError(job.id) from error
 
     def update_job(self, job: StockJob) -> None:
-        """Take over what APScheduler changed; no next run time means paused, as it does there."""
-        schedule = triggers.from_trigger(job.trigger)
+        """Take over what APScheduler changed.
+
+        There, no next run time means paused, and any other means not paused, so that rescheduling
+        or `add_job(replace_existing=True)` resumes a paused job. Here only `resume_job` does.
+        Raises as `add_job` does, and `JobLookupError`.
+        """
         now = datetime.now(UTC)
-        paused = job.next_run_time is None
+        columns = _columns(job)
         with self._database.write() as session:
-            changed = session.execute(
-                update(Job)
-                .where(Job.id == job.id)
-                .values(
-                    name=job.name,
-                    trigger=schedule.data,
-                    timezone=schedule.timezone,
-                    coalesce=job.coalesce,
-                    max_instances=job.max_instances,
-                    misfire_grace_time=job.misfire_grace_time,
-                    next_run_time=job.next_run_time,
-                    paused_at=func.coalesce(Job.paused_at, now) if paused else None,
-                    updated_at=now,
-                    updated_by="code",
-                    version=Job.version + 1,
-                )
-                .execution_options(synchronize_session=False)
-            )
-            if changed.rowcount == 0:  # type: ignore[attr-defined]
-                raise JobLookupError(job.id)
+            row = _locked(session, job.id)
+            rescheduled = columns["trigger"] != row.trigger
+            for name, value in columns.items():
+                setattr(row, name, value)
+            if job.next_run_time is None:
+                if row.next_run_time is not None or rescheduled:
+                    _stop(row, now)
+            elif row.paused_at is None:
+                row.next_run_time, row.finished_reason = job.next_run_time, None
+            row.broken_reason = why_broken(row, EXECUTOR_NAMES)
+            _touch(row, now)
+
+    def resume_job(self, job_id: str) -> None:
+        """Let a paused job fire again; one without a further fire time is finished, not removed."""
+        now = datetime.now(UTC)
+        with self._database.write() as session:
+            row = _locked(session, job_id)
+            row.paused_at = row.paused_by = row.paused_reason = None
+            schedule = triggers.load(row.trigger, timezone=row.timezone)
+            row.next_run_time = schedule.at_or_after(now)
+            row.finished_reason = None if row.next_run_time else NO_MORE_FIRE_TIMES
+            _touch(row, now)
 
     def remove_job(self, job_id: str) -> None:
         """Remove one job; its runs stay."""
         with self._database.write() as session:
-            removed = session.execute(delete(Job).where(Job.id == job_id))
-            if removed.rowcount == 0:  # type: ignore[attr-defined]
-                raise JobLookupError(job_id)
+            self._remove(session, _locked(session, job_id))
 
     def remove_all_jobs(self) -> None:
         """Remove all jobs; their runs stay."""
         with self._database.write() as session:
-            session.execute(delete(Job))
+            for row in session.scalars(select(Job).order_by(Job.id).with_for_update()).all():
+                self._remove(session, row)
+
+    def _remove(self, session: Session, row: Job) -> None:
+        cancel_queued(session, row.id, datetime.now(UTC))
+        session.execute(delete(JobHealth).where(JobHealth.job_id == row.id))
+        session.delete(row)
+        session.flush()
 
     def _stock_jobs(self, query: Select[Job]) -> list[StockJob]:
         with self._database.read() as session:
             rows = session.scalars(query.where(Job.broken_reason.is_(None))).all()
-        return [self._stock(row) for row in rows]
+        return [job for row in rows if (job := self._stock_or_none(row)) is not None]
+
+    def _stock_or_none(self, row: Job) -> StockJob | None:
+        """Leave out a job that has just broken: its task is gone, or takes something else now."""
+        try:
+            return self._stock(row)
+        except DashboardError as error:
+            logger.warning("job %s cannot be used: %s", row.id, error)
+            return None
 
     def _stock(self, row: Job) -> StockJob:
         task = get_task(row.task)
@@ -248,9 +259,54 @@ class TableJobStore(BaseJobStore):
         return job
 
 
+def _columns(job: StockJob) -> dict[str, Any]:
+    """Return what a stock job says, as columns of its row."""
+    task = _task_of(job.func)
+    schedule = triggers.from_trigger(job.trigger)
+    executor = task.executor if job.executor == "default" else job.executor
+    if executor not in EXECUTOR_NAMES:
+        known = ", ".join(EXECUTOR_NAMES)
+        message = f"there is no executor {executor!r} in the dashboard; there are {known}"
+        raise ValueError(message)
+    given = inspect.signature(task.function).bind(*job.args, **job.kwargs).arguments
+    return {
+        "name": job.name[:ID_LENGTH],
+        "task": task.name,
+        "parameters": task.parameters.validate(given),
+        "trigger": schedule.data,
+        "timezone": schedule.timezone,
+        "executor": executor,
+        "coalesce": job.coalesce,
+        "max_instances": job.max_instances,
+        "misfire_grace_time": job.misfire_grace_time,
+    }
+
+
 def _task_of(function: Any) -> Task:
     for task in all_tasks():
         if task.function is function:
             return task
     message = f"{function!r} is not a registered task; decorate it with @task"
     raise ValueError(message)
+
+
+def _stop(row: Job, now: datetime) -> None:
+    """Give a job no next run time: paused if there could be one, else finished."""
+    row.next_run_time = None
+    schedule = triggers.load(row.trigger, timezone=row.timezone)
+    if schedule.at_or_after(now) is None:
+        row.finished_reason = NO_MORE_FIRE_TIMES
+    elif row.paused_at is None:
+        row.paused_at, row.paused_by = now, CODE
+
+
+def _locked(session: Session, job_id: str) -> Job:
+    row = session.get(Job, job_id, with_for_update=True)
+    if row is None:
+        raise JobLookupError(job_id)
+    return row
+
+
+def _touch(row: Job, now: datetime) -> None:
+    row.updated_at, row.updated_by = now, CODE
+    row.version += 1

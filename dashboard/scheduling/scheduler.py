@@ -11,15 +11,17 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apscheduler.events import (
     EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
     EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_MISSED,
+    EVENT_JOB_MODIFIED,
     EVENT_JOB_SUBMITTED,
     EVENT_SCHEDULER_SHUTDOWN,
+    JobEvent,
     JobExecutionEvent,
     JobSubmissionEvent,
     SchedulerEvent,
@@ -92,8 +94,11 @@ class DashboardScheduler(BackgroundScheduler):
         self._doubtful: dict[str, list[Claim]] = {}  # claims whose commit failed
         self._look = min(LOOK, settings.lease_seconds / 4)
         self._hot = True  # the last tick found work: look again without asking first
-        super().__init__(timezone=UTC)
-        self.add_jobstore(jobstore.TableJobStore(database, settings), "default")
+        self._rows = jobstore.TableJobStore(database, settings)
+        # APScheduler's own grace is one second, which any busy moment exceeds.
+        defaults = {"misfire_grace_time": settings.misfire_grace}
+        super().__init__(timezone=UTC, job_defaults=defaults)
+        self.add_jobstore(self._rows, "default")
         for alias, executor in (
             (THREADS, ThreadRunExecutor(settings.threads, settings, recorder)),
             (PROCESSES, ProcessRunExecutor(settings.processes, settings, recorder)),
@@ -246,6 +251,16 @@ class DashboardScheduler(BackgroundScheduler):
                 self._dispatch_event(JobSubmissionEvent(code, job_id, "default", [moment]))
         for job_id, moment in (*due.missed, *handed.missed):
             self._dispatch_event(JobExecutionEvent(EVENT_JOB_MISSED, job_id, "default", moment))
+
+    def resume_job(self, job_id: str, jobstore: str | None = None) -> Any:  # noqa: ARG002
+        """Let a paused job fire again, and return it.
+
+        APScheduler's own way removes a job that has no further fire time; here it is finished.
+        """
+        self._rows.resume_job(job_id)
+        self._dispatch_event(JobEvent(EVENT_JOB_MODIFIED, job_id, "default"))
+        self.wakeup()
+        return self.get_job(job_id)
 
     def stop(self, grace: float) -> bool:
         """Take in nothing more, let runs end for `grace` seconds, mark the rest interrupted.

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import AlreadyRunning, Conflict, DuplicateId, JobNotFound, StaleEdit
 from dashboard.scheduling import triggers
+from dashboard.scheduling.claims import NO_MORE_FIRE_TIMES
 from dashboard.scheduling.executors import EXECUTOR_NAMES
 from dashboard.scheduling.jobstore import cancel_queued, why_broken
 from dashboard.services import audit
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
     from dashboard.services.audit import Actor
     from dashboard.settings import Settings
-
-NO_MORE_FIRE_TIMES = "Its trigger has no further fire time."
 
 
 def get_job(session: Session, job_id: str) -> Job:

@@ -149,11 +149,7 @@ def data_of(texts: Mapping[str, str], path: str = ROOT) -> tuple[dict[str, Any],
         if text:
             data[field.name.removeprefix(f"{path}.")] = text
     if chosen == "interval":
-        unit, every = data.pop("unit", ""), data.pop("every", "")
-        if unit in UNITS:
-            data[unit] = every
-        else:
-            faults.append(FieldError(f"{path}.unit", "Choose one of the units."))
+        faults += _count_unit(data, path)
     elif chosen == "crontab":
         data["type"] = "cron"
     elif chosen == "calendarinterval":
@@ -163,6 +159,14 @@ def data_of(texts: Mapping[str, str], path: str = ROOT) -> tuple[dict[str, Any],
         data["triggers"] = [child for child, _faults in inside]
         faults += [fault for _child, found in inside for fault in found]
     return data, faults
+
+
+def _count_unit(data: dict[str, Any], path: str) -> list[FieldError]:
+    unit, every = data.pop("unit", ""), data.pop("every", "")
+    if unit not in UNITS:
+        return [FieldError(f"{path}.unit", "Choose one of the units.")]
+    data[unit] = every
+    return []
 
 
 def _split_time(data: dict[str, Any], name: str) -> list[FieldError]:

@@ -89,9 +89,9 @@ def test_a_crontab_line_means_what_cron_would_do(
 @pytest.mark.parametrize(
     ("trigger", "label", "text", "message"),
     [
-        ("Interval", "Every", "0", "Must"),
-        ("Interval", "Every", "-5", "Must"),
-        ("Interval", "Time zone", "Europe/Atlantis", "Is not a known time zone"),
+        ("Interval", "Every", "0", "at least 1 second"),
+        ("Interval", "Every", "-5", "at least"),
+        ("Interval", "Time zone", "Europe/Atlantis", "is not a known time zone"),
         ("Cron", "Hour", "25", "“25” is out of range; use 0 to 23"),
         ("Cron", "Day of week", "mon-fri/2", "has a step after a name"),
         ("Crontab", "Crontab", "61 * * * *", "“61” is out of range; use 0 to 59"),

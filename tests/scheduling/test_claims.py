@@ -50,7 +50,9 @@ class Desk:
 
     def claim(self, second: float) -> claims.Due:
         with self.database.write() as session:
-            return claims.claim_due(session.connection(), EPOCH + second * SECOND, self.schedules.of)
+            return claims.claim_due(
+                session.connection(), EPOCH + second * SECOND, self.schedules.of
+            )
 
     def hand_over(
         self, second: float, slots: int = 10, identity: Identity = IDENTITY, **free: int
@@ -389,8 +391,7 @@ class TestHandOver:
         with desk.database.write() as session:
             session.add(make_job("a", max_instances=5000, next_run_time=None))
             session.add_all(
-                new_run("a", n, state=RunState.QUEUED, origin=Origin.MANUAL)
-                for n in range(1, 1201)
+                new_run("a", n, state=RunState.QUEUED, origin=Origin.MANUAL) for n in range(1, 1201)
             )
         assert len(started(desk.hand_over(0, slots=1200))) == 1200
 
@@ -418,7 +419,9 @@ class TestOrphans:
         desk.add_run("nightly", 3, state=RunState.QUEUED)
         desk.add_run("nightly", 4, state=RunState.SUCCEEDED, process="dead")
         with desk.database.write() as session:
-            assert handover.interrupt_orphans(session.connection(), EPOCH + 99 * SECOND, IDENTITY) == 1
+            assert (
+                handover.interrupt_orphans(session.connection(), EPOCH + 99 * SECOND, IDENTITY) == 1
+            )
         states = [run.state.value for run in desk.runs()]
         assert states == ["interrupted", "running", "queued", "succeeded"]
         run = desk.runs()[0]
@@ -465,9 +468,7 @@ UNREADABLE: list[Any] = [
 
 class TestUnreadableTriggers:
     @pytest.mark.parametrize("trigger", UNREADABLE, ids=range(len(UNREADABLE)))
-    def test_the_job_is_kept_as_broken_and_holds_up_nobody(
-        self, desk: Desk, trigger: Any
-    ) -> None:
+    def test_the_job_is_kept_as_broken_and_holds_up_nobody(self, desk: Desk, trigger: Any) -> None:
         desk.add("bad", trigger=trigger)
         desk.add("good")
         desk.claim(0)

@@ -88,7 +88,9 @@ class TestOneAtATime:
         assert not hold(database, first)
         assert not first.leading
 
-    def test_one_that_comes_back_finds_out_before_it_does_anything(self, database: Database) -> None:
+    def test_one_that_comes_back_finds_out_before_it_does_anything(
+        self, database: Database
+    ) -> None:
         """Also while it believes that its lease has time left, as after SIGSTOP or a clock jump."""
         first, second = leadership(seconds=3600), leadership(OTHER)
         hold(database, first)

@@ -127,7 +127,14 @@ class TestRuns:
         assert core.run(run_id).progress == {"done": 1, "total": 2, "text": "half"}
 
     @pytest.mark.parametrize(
-        "error", [SystemExit(3), SystemExit("bye"), KeyboardInterrupt(), GeneratorExit(), BaseException("x")]
+        "error",
+        [
+            SystemExit(3),
+            SystemExit("bye"),
+            KeyboardInterrupt(),
+            GeneratorExit(),
+            BaseException("x"),
+        ],
     )
     def test_nothing_a_task_raises_ends_more_than_its_run(
         self, core: Core, register: Callable[..., None], error: BaseException
@@ -458,7 +465,9 @@ class TestTrouble:
         assert core.runs() == []
         core.tick()
         core.settle()
-        assert [(run.scheduled_at, run.state.value) for run in core.runs()] == [(moment, "succeeded")]
+        assert [(run.scheduled_at, run.state.value) for run in core.runs()] == [
+            (moment, "succeeded")
+        ]
 
     def test_a_claim_whose_commit_got_no_answer_is_started_once(
         self, core: Core, register: Callable[..., None]
@@ -518,7 +527,11 @@ class TestBacklog:
         gate.entered()
         live.change(job_id, max_instances=1)
         with live.database.write() as session:
-            session.add(new_run(job_id, 1, state=RunState.QUEUED, task="test.ok", parameters={}, origin="manual"))
+            session.add(
+                new_run(
+                    job_id, 1, state=RunState.QUEUED, task="test.ok", parameters={}, origin="manual"
+                )
+            )
         live.runtime.scheduler.wakeup()
         gate.open.set()
         wait_until(lambda: live.states() == ["succeeded"] * 2)
@@ -541,7 +554,14 @@ class TestBacklog:
         job_id = live.add("test.busy", max_instances=2)
         with live.database.write() as session:
             session.add_all(
-                new_run(job_id, n, state=RunState.QUEUED, task="test.busy", parameters={}, origin="manual")
+                new_run(
+                    job_id,
+                    n,
+                    state=RunState.QUEUED,
+                    task="test.busy",
+                    parameters={},
+                    origin="manual",
+                )
                 for n in range(20)
             )
         live.runtime.scheduler.wakeup()

@@ -214,7 +214,9 @@ class TestFirstAccount:
         assert user.role is Role.ADMIN
         assert accounts.ensure_first_account(database, settings) is None
 
-    def test_it_takes_the_password_of_the_settings(self, database: Database, tmp_path: Path) -> None:
+    def test_it_takes_the_password_of_the_settings(
+        self, database: Database, tmp_path: Path
+    ) -> None:
         settings = load_settings(data=tmp_path, admin_password=SecretStr("from settings"))
         assert accounts.ensure_first_account(database, settings) is None
         assert sign_in(database, "from settings", name="admin").name == "admin"

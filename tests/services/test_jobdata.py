@@ -92,7 +92,9 @@ class TestNew:
             *("misfire_grace_time", "tags", "notes", "colour"),
         }
 
-    @pytest.mark.parametrize("task", [None, "", "no.such", 5, ["test.sample"], {}, "<b>", "os.system"])
+    @pytest.mark.parametrize(
+        "task", [None, "", "no.such", 5, ["test.sample"], {}, "<b>", "os.system"]
+    )
     def test_an_unknown_task_is_refused(self, task: Any) -> None:
         assert "task" in complaints(good(task=task))
 
@@ -147,7 +149,10 @@ class TestNew:
             ({"type": "date"}, "trigger.run_date"),
             ({"type": "interval", "hours": 1, "timezone": "Mars/Base"}, "trigger.timezone"),
             ({"type": "interval", "hours": 1, "timezone": "../passwd"}, "trigger.timezone"),
-            ({"type": "interval", "hours": 1, "end_date": "2026-01-01T00:00:00Z"}, "trigger.end_date"),
+            (
+                {"type": "interval", "hours": 1, "end_date": "2026-01-01T00:00:00Z"},
+                "trigger.end_date",
+            ),
             ({"type": "and", "triggers": []}, "trigger.triggers"),
             ({"type": "or", "triggers": [{"type": "x"}]}, "trigger.triggers.0.type"),
         ],
@@ -181,12 +186,27 @@ class TestNew:
 
     @pytest.mark.parametrize(
         "job_id",
-        ["a", "it's", '"q"', "a b", "<b>", "a?b#c&d=e", "%2F", "é", "日本", "🙂", "x" * ID_LENGTH, "New"],
+        [
+            "a",
+            "it's",
+            '"q"',
+            "a b",
+            "<b>",
+            "a?b#c&d=e",
+            "%2F",
+            "é",
+            "日本",
+            "🙂",
+            "x" * ID_LENGTH,
+            "New",
+        ],
     )
     def test_any_other_printable_id_is_fine(self, job_id: str) -> None:
         assert check_new(good(id=job_id), SETTINGS, NOW)["id"] == job_id
 
-    @pytest.mark.parametrize("name", ["\n", "   ", "a\nb", "\x1b[31m", "x" * 192, 5, ["a"], "\udfff"])
+    @pytest.mark.parametrize(
+        "name", ["\n", "   ", "a\nb", "\x1b[31m", "x" * 192, 5, ["a"], "\udfff"]
+    )
     def test_a_name_is_one_printable_line(self, name: Any) -> None:
         assert "name" in complaints(good(name=name))
 
@@ -271,7 +291,9 @@ class TestChange:
         assert "next_run_time" not in check_change(job, {"trigger": job.trigger}, SETTINGS, NOW)
 
     def test_fields_that_do_not_exist(self) -> None:
-        assert complaints({"next_run_time": "now", "paused_at": None, "version": 3}, change).keys() == {
+        assert complaints(
+            {"next_run_time": "now", "paused_at": None, "version": 3}, change
+        ).keys() == {
             "next_run_time",
             "paused_at",
             "version",

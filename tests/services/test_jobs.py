@@ -67,7 +67,9 @@ class Office:
                 session, job_id, data, version=version, actor=actor, settings=self.settings
             )
 
-    def act(self, action: Callable[..., Any], *arguments: Any, actor: Actor = ADMIN, **more: Any) -> Any:
+    def act(
+        self, action: Callable[..., Any], *arguments: Any, actor: Actor = ADMIN, **more: Any
+    ) -> Any:
         with audit.transaction(self.database) as session:
             return action(session, *arguments, actor=actor, **more)
 
@@ -152,14 +154,18 @@ class TestCreate:
         assert entry.detail["job"]["trigger"]["type"] == "interval"
 
     @pytest.mark.parametrize("job_id", ["\x00", "a\x00b", "\ud800", "x" * 10_000, ["a"], 7, "/"])
-    def test_a_strange_id_is_refused_and_even_that_is_noted(self, office: Office, job_id: Any) -> None:
+    def test_a_strange_id_is_refused_and_even_that_is_noted(
+        self, office: Office, job_id: Any
+    ) -> None:
         with pytest.raises(Invalid):
             office.create(id=job_id)
         entry = office.last_entry()
         assert (entry.action, entry.outcome) == ("job.add", "refused")
 
     @pytest.mark.parametrize("name", ["\x00", "\ud800"])
-    def test_a_strange_field_is_refused_and_even_that_is_noted(self, office: Office, name: str) -> None:
+    def test_a_strange_field_is_refused_and_even_that_is_noted(
+        self, office: Office, name: str
+    ) -> None:
         with pytest.raises(Invalid):
             office.create(**{name: name})
         assert office.last_entry().outcome == "refused"
@@ -397,7 +403,9 @@ class TestRemove:
             office.job("a")
         assert len(office.runs()) == 1
 
-    def test_what_is_queued_is_cancelled_and_counted_what_runs_goes_on(self, office: Office) -> None:
+    def test_what_is_queued_is_cancelled_and_counted_what_runs_goes_on(
+        self, office: Office
+    ) -> None:
         office.create(id="a", max_instances=3)
         office.act(jobs.run_now, "a")
         office.add_run("a", state=RunState.RUNNING)
@@ -407,7 +415,9 @@ class TestRemove:
         assert cancelled.finished_at is not None
         assert cancelled.reason == "The job was removed."
         with office.database.read() as session:
-            total = session.scalar(select(func.sum(RunStats.cancelled)).where(RunStats.job_id == "a"))
+            total = session.scalar(
+                select(func.sum(RunStats.cancelled)).where(RunStats.job_id == "a")
+            )
             assert total == 1
             assert session.get(JobHealth, "a") is None
 

@@ -144,7 +144,9 @@ class TestSqlite:
     def test_another_process_with_the_lock_is_waited_for(self, database: Database) -> None:
         with database.write(touch=False) as session:
             session.execute(text("CREATE TABLE t (x INTEGER)"))
-        other = sqlite3.connect(sqlite_file(database), isolation_level=None, check_same_thread=False)
+        other = sqlite3.connect(
+            sqlite_file(database), isolation_level=None, check_same_thread=False
+        )
         other.execute("BEGIN IMMEDIATE")
         waiting = threading.Event()
         done = threading.Event()

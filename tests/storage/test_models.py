@@ -75,9 +75,7 @@ def test_long_texts_and_large_numbers_fit(database: Database) -> None:
         run = make_run(1, result=line, traceback=line)
         run.id = 2**40
         session.add(run)
-        session.add(
-            RunLog(run_id=2**40, seq=10_000, at=EPOCH, level="INFO", logger="x", text=line)
-        )
+        session.add(RunLog(run_id=2**40, seq=10_000, at=EPOCH, level="INFO", logger="x", text=line))
     with database.read() as session:
         assert session.get_one(Run, 2**40).result == line
         assert session.get_one(RunLog, (2**40, 10_000)).text == line

@@ -218,7 +218,18 @@ def test_unreadable_trigger_is_told_beside_its_field(
     ("texts", "place"),
     [
         ({"type": "interval", "every": "0", "unit": "hours"}, "trigger.every"),
+        ({"type": "interval", "every": "-5", "unit": "hours"}, "trigger.every"),
         ({"type": "interval", "every": "x", "unit": "hours"}, "trigger.every"),
+        (
+            {
+                "type": "interval",
+                "every": "1",
+                "unit": "hours",
+                "start_date": "2030-01-01",
+                "end_date": "2029-01-01",
+            },
+            "trigger.end_date",
+        ),
         ({"type": "cron"}, "trigger.type"),
         ({"type": "cron", "hour": "25"}, "trigger.hour"),
         ({"type": "cron", "hour": "1", "timezone": "Moon/Base"}, "trigger.timezone"),
@@ -237,7 +248,7 @@ def test_unreadable_trigger_is_told_beside_its_field(
             {
                 "type": "or",
                 "triggers.0.type": "interval",
-                "triggers.0.every": "0",
+                "triggers.0.every": "99999999",
                 "triggers.0.unit": "days",
             },
             "trigger.triggers.0.every",
