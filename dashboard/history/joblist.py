@@ -54,6 +54,7 @@ PAGE = 50
 COUNTED = 1000
 """Jobs that match are counted up to here."""
 
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """A way to sort jobs: those that have a value by it, then the others; ties go by id."""
@@ -190,9 +191,7 @@ def list_jobs(
 
 
 def _conditions(search: JobSearch) -> list[ColumnElement[bool]]:
-    conditions = [
-        or_(_contains(Job.name, word), _contains(Job.id, word)) for word in search.words
-    ]
+    conditions = [or_(_contains(Job.name, word), _contains(Job.id, word)) for word in search.words]
     conditions += [_contains(Job.task, task) for task in search.tasks]
     # A list of texts is kept as JSON, in which each one stands between quotes.
     conditions += [_contains(cast(Job.tags, String), json.dumps(tag)) for tag in search.tags]

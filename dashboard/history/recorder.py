@@ -14,23 +14,14 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from dashboard.history.health import (
-    ROWS_A_QUERY,
-    FinishedRun,
-    batches,
-    count_finished,
-    insert_for,
-)
-from dashboard.records import LogDropped, LogLine, Outcome, ProgressChange, StepChange
-from dashboard.storage.models import Audit, Job, Run, RunLog, RunState, RunStep
+from dashboard.history.writers import WRITERS, finish_runs
+from dashboard.records import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from sqlalchemy import Connection
 
     from dashboard.records import Record
     from dashboard.storage.db import Database
@@ -49,30 +40,7 @@ HOLD_BACK = 0.3
 RETRY = 0.5
 """Seconds until the next try after the database refused."""
 
-
-_OF_RUN = update(Run).where(Run.id == bindparam("of_run"))
-_OWN = (
-    select(Run.id, Run.job_id, Run.scheduled_at)
-    .where(
-        Run.id.in_(bindparam("ids", expanding=True)),
-        Run.state == RunState.RUNNING,
-        Run.process == bindparam("in_process"),
-    )
-    .with_for_update()
-)
-_FINAL = (
-    "state",
-    "reason",
-    "started_at",
-    "finished_at",
-    "duration",
-    "result",
-    "error_type",
-    "error_message",
-    "traceback",
-    "fingerprint",
-)
-_END = _OF_RUN.values({name: bindparam(name) for name in _FINAL})
+LOST_DETAILS = "What the run left could not be kept; the log of the dashboard says why."
 
 
 class Recorder:
@@ -171,25 +139,34 @@ class Recorder:
         while True:
             try:
                 self._write(batch)
-            except OperationalError as error:
-                # Locked, full, or gone: nothing is lost as long as we keep the batch.
-                if self.failing_since is None:
-                    self.failing_since = datetime.now(UTC)
-                    logger.warning("history cannot be written, trying again: %s", error.orig)
-                time.sleep(RETRY)
-            except (SQLAlchemyError, ValueError, TypeError):
-                if len(batch) == 1:
-                    logger.exception("one item of history cannot be kept: %r", batch[0])
+            except Exception as error:  # the process would go on without its writer
+                if _will_pass(error):
+                    # Nothing is lost as long as we keep the batch.
+                    self._note_failure(error)
+                    time.sleep(RETRY)
+                    continue
+                middle = len(batch) // 2
+                if middle:
+                    # One bad item must not take its neighbours along.
+                    self._write_until_done(batch[:middle])
+                    self._write_until_done(batch[middle:])
                     return
-                # One bad item must not take its neighbours along.
-                for item in batch:
-                    self._write_until_done([item])
-                return
+                logger.exception("an item of history cannot be kept: %r", batch[0])
+                rest = _without_details(batch[0])
+                if rest is None:
+                    return
+                batch = [rest]
             else:
                 if self.failing_since is not None:
                     logger.warning("history is written again")
                     self.failing_since = None
                 return
+
+    def _note_failure(self, error: Exception) -> None:
+        if self.failing_since is None:
+            self.failing_since = datetime.now(UTC)
+            why = getattr(error, "orig", None) or error
+            logger.warning("history cannot be written, trying again: %s", why)
 
     def _write(self, batch: Sequence[Record | Outcome]) -> None:
         with self._database.write() as session:
@@ -203,161 +180,29 @@ class Recorder:
                 finish_runs(connection, outcomes, process=self._process)
 
 
-def finish_runs(connection: Connection, outcomes: Sequence[Outcome], *, process: str) -> None:
-    """Write how runs ended, and what follows for their jobs.
+def _will_pass(error: Exception) -> bool:
+    """Say whether trying again can help: the database is locked, full, away or out of connections.
 
-    A run that somebody else has ended meanwhile (a new leader called it interrupted) keeps that
-    end: only rows that still run in `process` are touched, so nothing is counted twice.
+    Anything else is about the items themselves.
     """
-    own: dict[int, Any] = {}
-    for ids in batches([outcome.run_id for outcome in outcomes], ROWS_A_QUERY):
-        found = connection.execute(_OWN, {"ids": ids, "in_process": process})
-        own |= {row.id: row for row in found}
-    ended = [outcome for outcome in outcomes if outcome.run_id in own]
-    if not ended:
-        return
-    connection.execute(_END, [_final_values(outcome) for outcome in ended])
-    count_finished(
-        connection,
-        [
-            FinishedRun(
-                run_id=outcome.run_id,
-                job_id=own[outcome.run_id].job_id,
-                state=RunState(outcome.state),
-                scheduled_at=own[outcome.run_id].scheduled_at,
-                finished_at=outcome.finished_at,
-                duration=outcome.duration,
-                error=_error_line(outcome),
-            )
-            for outcome in ended
-        ],
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or isinstance(error, OperationalError | PoolTimeout)
+
+
+def _without_details(item: Record | Outcome) -> Outcome | None:
+    """Return an outcome with nothing in it that a database could refuse.
+
+    Whatever a run said may be lost, but not that it ended: it would be `running` for ever.
+    """
+    if not isinstance(item, Outcome) or item.error_message == LOST_DETAILS:
+        return None
+    return Outcome(
+        run_id=item.run_id,
+        state=item.state,
+        started_at=item.started_at,
+        finished_at=item.finished_at,
+        duration=item.duration,
+        error_message=LOST_DETAILS,
+        pause_reason=item.pause_reason and LOST_DETAILS,
+        finish_reason=item.finish_reason and LOST_DETAILS,
     )
-    for outcome in ended:
-        if outcome.pause_reason is not None or outcome.finish_reason is not None:
-            _obey(connection, own[outcome.run_id].job_id, outcome)
-
-
-def _final_values(outcome: Outcome) -> dict[str, Any]:
-    interrupted = outcome.state == "interrupted"
-    return {
-        "of_run": outcome.run_id,
-        "state": RunState(outcome.state),
-        "reason": outcome.error_message if interrupted else None,
-        "started_at": outcome.started_at,
-        "finished_at": outcome.finished_at,
-        "duration": outcome.duration,
-        "result": outcome.result,
-        "error_type": outcome.error_type,
-        "error_message": outcome.error_message,
-        "traceback": outcome.traceback,
-        "fingerprint": outcome.fingerprint,
-    }
-
-
-def _error_line(outcome: Outcome) -> str | None:
-    if outcome.error_type is None:
-        return outcome.error_message
-    first = (outcome.error_message or "").strip().partition("\n")[0]
-    return f"{outcome.error_type}: {first}"[:500] if first else outcome.error_type
-
-
-def _obey(connection: Connection, job_id: str, outcome: Outcome) -> None:
-    """Pause or finish a job because its task asked for it (PauseJob, FinishJob)."""
-    now = outcome.finished_at
-    reason: str | None
-    if outcome.pause_reason is not None:
-        action, reason = "job.pause", outcome.pause_reason
-        values: dict[str, Any] = {
-            "paused_at": now,
-            "paused_by": "the task itself",
-            "paused_reason": reason,
-        }
-    else:
-        action, reason = "job.finish", outcome.finish_reason
-        values = {"finished_reason": reason}
-    changed = connection.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.paused_at.is_(None))
-        .values(next_run_time=None, version=Job.version + 1, updated_at=now, **values)
-    )
-    if changed.rowcount:
-        connection.execute(
-            insert(Audit).values(
-                at=now,
-                actor="task",
-                action=action,
-                target=job_id,
-                outcome="done",
-                detail={"reason": reason, "run": outcome.run_id},
-            )
-        )
-
-
-def _write_lines(connection: Connection, lines: Sequence[LogLine]) -> None:
-    statement = insert_for(connection.dialect.name, RunLog).on_conflict_do_nothing()
-    connection.execute(
-        statement,
-        [
-            {
-                "run_id": line.run_id,
-                "seq": line.seq,
-                "at": line.at,
-                "level": line.level[:16],
-                "logger": line.logger[:191],
-                "text": line.text,
-            }
-            for line in lines
-        ],
-    )
-
-
-def _write_steps(connection: Connection, steps: Sequence[StepChange]) -> None:
-    statement = insert_for(connection.dialect.name, RunStep)
-    statement = statement.on_conflict_do_update(
-        index_elements=["run_id", "index"],
-        set_={name: statement.excluded[name] for name in ("state", "finished_at", "error")},
-    )
-    connection.execute(
-        statement,
-        [
-            {
-                "run_id": step.run_id,
-                "index": step.index,
-                "name": step.name,
-                "state": RunState(step.state),
-                "started_at": step.started_at,
-                "finished_at": step.finished_at,
-                "error": step.error,
-            }
-            for step in steps
-        ],
-    )
-
-
-def _write_progress(connection: Connection, changes: Sequence[ProgressChange]) -> None:
-    newest = {change.run_id: change for change in changes}
-    connection.execute(
-        _OF_RUN.values(progress=bindparam("progress")),
-        [
-            {
-                "of_run": change.run_id,
-                "progress": {"done": change.done, "total": change.total, "text": change.text},
-            }
-            for change in newest.values()
-        ],
-    )
-
-
-def _write_dropped(connection: Connection, dropped: Sequence[LogDropped]) -> None:
-    connection.execute(
-        _OF_RUN.values(log_dropped=bindparam("log_dropped")),
-        [{"of_run": drop.run_id, "log_dropped": drop.count} for drop in dropped],
-    )
-
-
-WRITERS: dict[type, Callable[[Connection, Any], None]] = {
-    LogLine: _write_lines,
-    StepChange: _write_steps,
-    ProgressChange: _write_progress,
-    LogDropped: _write_dropped,
-}

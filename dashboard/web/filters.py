@@ -112,12 +112,10 @@ def duration(seconds: float | None) -> str:
     """Write a length of time with two units at most: `0.4 s`, `12 s`, `3 min 20 s`, `2 d 4 h`."""
     if seconds is None:
         return NONE
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:  # noqa: PLR2004 -- below, a tenth of a second still tells something
-        return f"{seconds:.1f} s"
-    if seconds < MINUTE:
-        return f"{seconds:.0f} s"
+    # Each bound is where rounding would reach the next form: 59.6 s is a minute.
+    for below, form in ((0.9995, "{:.0f} ms"), (9.95, "{:.1f} s"), (59.5, "{:.0f} s")):
+        if seconds < below:
+            return form.format(seconds * 1000 if form.endswith("ms") else seconds)
     return _two_units(round(seconds))
 
 

@@ -35,9 +35,11 @@ def healthz() -> tuple[Response, int]:
 def is_loopback(address: str | None) -> bool:
     """Say whether a request came from this machine."""
     try:
-        return ip_address((address or "").partition("%")[0]).is_loopback
+        parsed = ip_address(address or "")
     except ValueError:
         return False
+    # Sockets that serve both protocols write IPv4 addresses as ::ffff:127.0.0.1.
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
 
 
 def _examine() -> tuple[dict[str, Any], bool]:

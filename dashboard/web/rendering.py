@@ -180,4 +180,3 @@ def is_local(url: str) -> bool:
         and url.isprintable()
         and "\\" not in url
     )
-

@@ -37,6 +37,7 @@ MOST_BRACKETS = 200
 """In the JSON of a trigger, so that nothing that walks through it can run out of stack."""
 
 _CLOCK = ("hour", "minute", "second")
+_COUNT = re.compile(r"0*[1-9][0-9]*", re.ASCII)
 _TIME = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
 _CHILD = re.compile(r"trigger\.triggers\.(\d{1,6})\.(\w+)", re.ASCII)
 
@@ -166,6 +167,9 @@ def _count_unit(data: dict[str, Any], path: str) -> list[FieldError]:
     if unit not in UNITS:
         return [FieldError(f"{path}.unit", "Choose one of the units.")]
     data[unit] = every
+    if every and not _COUNT.fullmatch(every):
+        message = "Must be a whole number; an interval lasts at least 1 second."
+        return [FieldError(f"{path}.every", message)]
     return []
 
 

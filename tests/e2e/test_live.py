@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def staged(page: Page, colleague: Colleague, job_name: str, tmp_path: Path) -> Path:
-    """Start a run that goes on whenever a file appears in the folder, and open its page."""
+def stages(page: Page, colleague: Colleague, job_name: str, tmp_path: Path) -> Path:
+    """A folder: the run on the page goes on whenever a file of the stage's name is put into it."""
     job = colleague.add(job_name, "tests.stages", **{"parameters.folder": str(tmp_path)})
     colleague.act(job, "run")
     page.goto(job)
@@ -28,8 +29,129 @@ def staged(page: Page, colleague: Colleague, job_name: str, tmp_path: Path) -> P
     return tmp_path
 
 
-def test_a_running_task_is_followed_live(page: Page, staged: Path) -> None:
+def test_a_running_task_is_followed_live(page: Page, stages: Path) -> None:
     keep_mark(page)
     log = page.get_by_role("log")
     steps = page.get_by_role("region", name="Steps").get_by_role("listitem")
-    expect(steps).to_have_text(["running", "fetch"], timeout=LIVE)
+    progress = page.get_by_role("region", name="Progress")
+    expect(steps).to_have_text([re.compile("running.*fetch")], timeout=LIVE)
+    expect(progress).to_contain_text("0 of 3")
+    expect(progress).to_contain_text("about to fetch")
+    expect(log).not_to_contain_text("is done")
+
+    (stages / "fetch").touch()
+    expect(log).to_contain_text("fetch is done", timeout=LIVE)
+    expect(steps).to_have_text(
+        [re.compile("succeeded.*fetch"), re.compile("running.*convert")], timeout=LIVE
+    )
+    expect(progress).to_contain_text("33 %")
+
+    (stages / "convert").touch()
+    (stages / "publish").touch()
+    expect(log).to_contain_text("publish is done", timeout=LIVE)
+    expect(log).to_contain_text("End of the log", timeout=LIVE)
+    expect(steps).to_have_count(3)
+    expect(progress).to_be_hidden()
+    expect(page.get_by_role("region", name="Result")).to_contain_text("all three")
+    expect_mark(page)
+
+
+def test_searching_a_growing_log_keeps_what_is_typed(page: Page, stages: Path) -> None:
+    search = page.get_by_role("searchbox", name="Search in the log")
+    log = page.get_by_role("log")
+    search.press_sequentially("conv")
+    (stages / "fetch").touch()
+    (stages / "convert").touch()
+    expect(log).to_contain_text("convert is done", timeout=LIVE)
+    expect(log).not_to_contain_text("fetch is done")
+    search.press_sequentially("ert")
+    expect(search).to_have_value("convert")
+    expect(search).to_be_focused()
+    (stages / "publish").touch()
+    expect(page.get_by_role("region", name="Result")).to_be_visible(timeout=LIVE)
+
+
+def test_an_open_dialog_outlives_updates(page: Page, colleague: Colleague, job_name: str) -> None:
+    job = colleague.add(job_name)
+    page.goto(job)
+    button(page, "Pause").click()
+    dialog = page.get_by_role("dialog", name="Pause")
+    field(dialog, "Reason").press_sequentially("because of")
+    colleague.act(job, "run")
+    expect(runs(page, "succeeded")).to_have_count(1, timeout=LIVE)
+    expect(dialog).to_be_visible()
+    field(dialog, "Reason").press_sequentially(" the holidays")
+    expect(field(dialog, "Reason")).to_have_value("because of the holidays")
+    button(dialog, "Pause").click()
+    expect(page.get_by_text("because of the holidays")).to_be_visible()
+
+
+def test_a_focused_field_outlives_updates(page: Page, colleague: Colleague, job_name: str) -> None:
+    job = colleague.add(job_name)
+    page.goto("/jobs")
+    search = page.get_by_role("searchbox", name="Search")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=job_name))
+    search.press_sequentially(job_name)
+    expect(page.get_by_role("row")).to_have_count(2)
+    colleague.act(job, "pause")
+    expect(row.get_by_role("cell", name="paused", exact=True)).to_be_visible(timeout=LIVE)
+    expect(search).to_be_focused()
+    search.press_sequentially(" no such job")
+    expect(search).to_have_value(f"{job_name} no such job")
+    expect(page.get_by_text("No job matches")).to_be_visible()
+
+
+def test_opened_details_stay_open(page: Page, colleague: Colleague, job_name: str) -> None:
+    job = colleague.add(job_name)
+    colleague.act(job, "run")
+    page.goto(job)
+    expect(runs(page, "succeeded")).to_have_count(1, timeout=LIVE)
+    page.get_by_text("The same as a table").click()
+    table = page.get_by_role("region", name="Durations as a table")
+    expect(table.get_by_role("row")).to_have_count(2)
+    colleague.act(job, "run")
+    expect(table.get_by_role("row")).to_have_count(3, timeout=LIVE)
+
+
+def test_going_back_shows_whole_pages(page: Page, colleague: Colleague, job_name: str) -> None:
+    colleague.add(job_name)
+    page.goto("/jobs")
+    navigation = page.get_by_role("navigation", name="Main")
+    page.get_by_role("searchbox", name="Search").fill(job_name)
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.get_by_role("link", name=job_name).click()
+    expect(title(page)).to_have_text(job_name)
+    page.get_by_role("link", name="Edit").click()
+    expect(title(page)).to_contain_text("Edit")
+
+    page.go_back()
+    expect(title(page)).to_have_text(job_name)
+    expect(navigation).to_be_visible()
+    page.go_back()
+    expect(title(page)).to_have_text("Jobs")
+    expect(navigation).to_be_visible()
+    expect(page.get_by_role("searchbox", name="Search")).to_have_value(job_name)
+    expect(page.get_by_role("row")).to_have_count(2)
+    page.go_forward()
+    expect(title(page)).to_have_text(job_name)
+    expect(navigation).to_be_visible()
+
+
+def test_going_back_undoes_what_was_loaded_in_place(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    job = colleague.add(job_name, max_instances="30")
+    for _ in range(21):
+        colleague.act(job, "run")
+    page.goto(job)
+    keep_mark(page)
+    expect(runs(page, "succeeded")).to_have_count(20, timeout=LIVE)
+    page.get_by_role("link", name="Older runs").click()
+    expect(runs(page)).to_have_count(21)
+    expect_mark(page)
+    page.go_back()
+    expect(runs(page)).to_have_count(20)
+    expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+    page.go_forward()
+    expect(runs(page)).to_have_count(21)
+    expect(page.get_by_role("navigation", name="Main")).to_be_visible()

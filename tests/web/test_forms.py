@@ -14,6 +14,7 @@ from dashboard.scheduling import triggers
 from dashboard.services.jobdata import check_new
 from dashboard.web import triggerforms
 from dashboard.web.changes import changed_keys, changed_parts, differences, meanwhile, merged
+from dashboard.web.formfields import KINDS, SIMPLE
 from dashboard.web.forms import (
     JobForm,
     all_faults,
@@ -191,6 +192,9 @@ def test_only_fields_of_the_kind_chosen_count() -> None:
     [
         ({"type": "interval", "unit": "hours"}, "trigger.every", "Is needed."),
         ({"type": "interval", "every": "1", "unit": "eons"}, "trigger.unit", "Choose one"),
+        ({"type": "interval", "every": "0", "unit": "hours"}, "trigger.every", "at least 1"),
+        ({"type": "interval", "every": "-5", "unit": "hours"}, "trigger.every", "at least 1"),
+        ({"type": "interval", "every": "x", "unit": "hours"}, "trigger.every", "at least 1"),
         ({"type": "crontab", "crontab": "  "}, "trigger.crontab", "Is needed."),
         ({"type": "date"}, "trigger.run_date", "Is needed."),
         ({"type": "calendarinterval", "days": "1", "at": "noon"}, "trigger.at", "time of day"),
@@ -217,9 +221,7 @@ def test_unreadable_trigger_is_told_beside_its_field(
 @pytest.mark.parametrize(
     ("texts", "place"),
     [
-        ({"type": "interval", "every": "0", "unit": "hours"}, "trigger.every"),
-        ({"type": "interval", "every": "-5", "unit": "hours"}, "trigger.every"),
-        ({"type": "interval", "every": "x", "unit": "hours"}, "trigger.every"),
+        ({"type": "interval", "every": "9" * 20, "unit": "hours"}, "trigger.every"),
         (
             {
                 "type": "interval",
@@ -605,7 +607,7 @@ def test_the_same_wish_is_no_clash() -> None:
 # -- anything at all -------------------------------------------------------------------------------
 
 NAMES = sorted(
-    {field.name for kind in (*triggerforms.SIMPLE, "and", "or", "json") for field in
+    {field.name for kind in (*SIMPLE, "and", "or", "json") for field in
      triggerforms.editor({"trigger.type": kind}).walk()}
     | {f"trigger.triggers.{n}.{name}" for n in (0, 5) for name in ("type", "hour", "json")}
 )  # fmt: skip
@@ -613,7 +615,7 @@ NAMES = sorted(
 
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    kind=st.sampled_from([*triggerforms.KINDS, "", "x"]),
+    kind=st.sampled_from([*KINDS, "", "x"]),
     texts=st.dictionaries(st.sampled_from(NAMES), st.text(max_size=12)),
 )
 def test_no_trigger_text_breaks_the_form(kind: str, texts: dict[str, str]) -> None:

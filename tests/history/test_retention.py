@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import func, select
+
+from dashboard.history import retention
+from dashboard.history.retention import PruneReport, prune
+from dashboard.storage.models import (
+    ACTIVE,
+    Job,
+    JobHealth,
+    Run,
+    RunLog,
+    RunState,
+    RunStats,
+    RunStep,
+)
+from tests.factories import new_run
+from tests.rows import make_job
+
+if TYPE_CHECKING:
+    from dashboard.storage.db import Database
+
+DAY = timedelta(days=1)
+NOW = datetime.now(UTC)
+
+
+def add(database: Database, *ages: float, job_id: str = "a", **values: Any) -> list[int]:
+    """Add runs of these ages in days, in this order, with a line and a step each."""
+    ids = []
+    with database.write() as session:
+        for age in ages:
+            moment = NOW - age * DAY
+            run = new_run(job_id, **({"scheduled_at": moment, "queued_at": moment} | values))
+            session.add(run)
+            session.flush()
+            ids.append(run.id)
+            session.add(
+                RunLog(run_id=run.id, seq=1, at=moment, level="INFO", logger="x", text="x")
+            )
+            session.add(
+                RunStep(
+                    run_id=run.id, index=1, name="x", state=RunState.SUCCEEDED, started_at=moment
+                )
+            )
+    return ids
+
+
+def left(database: Database) -> list[int]:
+    with database.read() as session:
+        ids = list(session.scalars(select(Run.id).order_by(Run.id)))
+        for column in (RunLog.run_id, RunStep.run_id):
+            assert list(session.scalars(select(column).order_by(column))) == ids
+    return ids
+
+
+def test_old_runs_go_with_their_lines_and_steps(database: Database) -> None:
+    ids = add(database, 100, 95, 91, 89, 1)
+    report = prune(database, retention_days=90, keep_runs=0)
+    assert left(database) == ids[3:]
+    assert report == PruneReport(runs=3, statistics=0, jobs=1)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0, 1), (1, 1), (2, 2), (3, 3), (5, 5), (100, 5)])
+def test_the_newest_of_each_job_stay_whatever_their_age(
+    database: Database, keep: int, kept: int
+) -> None:
+    ids = add(database, 400, 300, 200, 100, 1)
+    assert prune(database, retention_days=90, keep_runs=keep).runs == 5 - kept
+    assert left(database) == ids[-kept:]
+
+
+def test_the_only_run_of_a_yearly_job_stays_beside_a_busy_job(database: Database) -> None:
+    [yearly] = add(database, 300, job_id="yearly")
+    busy = add(database, *range(200, 0, -1), job_id="busy")
+    prune(database, retention_days=10.5, keep_runs=5)
+    assert left(database) == [yearly, *busy[-10:]]
+
+
+@pytest.mark.parametrize("state", ACTIVE)
+def test_what_has_not_ended_is_never_pruned(database: Database, state: RunState) -> None:
+    [active] = add(database, 400, state=state)
+    add(database, 399, 398)
+    prune(database, retention_days=90, keep_runs=0)
+    assert left(database) == [active]
+
+
+def test_a_dry_run_tells_the_same_and_changes_nothing(database: Database) -> None:
+    ids = add(database, 400, 300, 200, 1)
+    add(database, 400, 300, job_id="b")
+    with database.write() as session:
+        session.add_all([RunStats(job_id="a", hour=NOW - age * DAY) for age in (400, 300, 1)])
+    told = prune(database, retention_days=90, keep_runs=1, dry_run=True)
+    assert len(left(database)) == len(ids) + 2
+    assert told == prune(database, retention_days=90, keep_runs=1)
+    assert told == PruneReport(runs=4, statistics=2, jobs=2)
+
+
+def test_statistics_of_the_same_age_go(database: Database) -> None:
+    with database.write() as session:
+        session.add_all([RunStats(job_id="a", hour=NOW - age * DAY) for age in (91, 90.5, 89, 0)])
+    assert prune(database, retention_days=90, keep_runs=100).statistics == 2
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(RunStats)) == 2
+
+
+def test_it_goes_in_batches(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 3)
+    ids = add(database, *range(120, 100, -1), 1)
+    assert prune(database, retention_days=90, keep_runs=0).runs == 20
+    assert left(database) == ids[-1:]
+
+
+def test_a_removed_job_is_forgotten_with_its_last_run(database: Database) -> None:
+    with database.write() as session:
+        session.add(make_job("here"))
+        session.add_all(
+            JobHealth(job_id=name, recent=[], consecutive_failures=0) for name in ("here", "gone")
+        )
+    add(database, 400, job_id="here")
+    add(database, 400, job_id="gone")
+    prune(database, retention_days=90, keep_runs=0)
+    with database.read() as session:
+        assert session.get(JobHealth, "gone") is None
+        assert session.get(JobHealth, "here") is not None
+        assert session.get(Job, "here") is not None
+
+
+@pytest.mark.parametrize("job_id", ["it's", '"', "🙂", "%", "a/b", " "])
+def test_ids_of_any_characters(database: Database, job_id: str) -> None:
+    add(database, 400, 300, job_id=job_id)
+    add(database, 400, 300, job_id="z")
+    seen: list[tuple[int, str]] = []
+    report = prune(
+        database,
+        retention_days=90,
+        keep_runs=1,
+        progress=lambda count, name: seen.append((count, name)),
+    )
+    assert (report.runs, report.jobs) == (2, 2)
+    assert [count for count, _ in seen] == [1, 2]
+    assert {name for _, name in seen} == {job_id, "z"}
+
+
+def test_an_empty_database(database: Database) -> None:
+    assert prune(database, retention_days=90, keep_runs=100) == PruneReport(0, 0, 0)
