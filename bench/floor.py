@@ -41,7 +41,7 @@ def main() -> None:
     server.prepare()
     threading.Thread(target=server.serve, daemon=True).start()
     host, port = server.bind_addr
-    print(f"Listening on http://{host}:{port}", flush=True)
+    print(f"Listening on http://{host!s}:{port}", flush=True)
     sys.stdin.read()
     server.stop()
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -23,6 +24,27 @@ PATIENCE = 120.0
 
 LOOK = 0.005
 """Seconds between two looks at what has been written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What something took: seconds on the clock, and of CPU in all threads of this process."""
+
+    seconds: float
+    cpu: float
+
+
+class Stopwatch:
+    """Runs from when it is made."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self._began = time.perf_counter(), time.process_time()
+
+    def read(self) -> Cost:
+        """Return what it took until now."""
+        seconds, cpu = self._began
+        return Cost(time.perf_counter() - seconds, time.process_time() - cpu)
 
 
 def alone(measure: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:

@@ -1,9 +1,10 @@
-"""Opening pages of a dashboard with much in it, against a page of the same size with nothing behind it."""
+"""Opening pages of a dashboard with much in it, against bare pages of the same size."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
@@ -13,7 +14,7 @@ from bench.isolation import scratch
 from bench.parties import dashboard
 from bench.population import populate
 from bench.processes import dashboard_process, floor_process
-from bench.results import Figure, Target, percentile
+from bench.results import Figure, Target, median, percentile
 from bench.visitors import NAME, PASSWORD, InProcess, OverNetwork, sign_in
 from dashboard.app import make_app
 from dashboard.services import accounts
@@ -51,9 +52,8 @@ def measure(scale: Scale) -> Iterator[Figure]:
             runtime.start()
             ours, floor = InProcess(make_app(runtime)), InProcess(floor_app())
             yield from _compare("in process", pages, ours, floor, scale)
-        with _servers(folder) as (ours_url, floor_url):
-            served, floor_served = OverNetwork(ours_url), OverNetwork(floor_url)
-            yield from _compare("cheroot", pages, served, floor_served, scale)
+        with _served(folder) as (served, served_floor):
+            yield from _compare("cheroot", pages, served, served_floor, scale)
 
 
 def _prepare(folder: Path, scale: Scale) -> int:
@@ -83,9 +83,15 @@ def _pages(newest: int) -> list[Page]:
 
 
 @contextmanager
-def _servers(folder: Path) -> Iterator[tuple[str, str]]:
-    with dashboard_process(folder) as ours, floor_process() as floor:
-        yield ours.url, floor.url
+def _served(folder: Path) -> Iterator[tuple[Visitor, Visitor]]:
+    """Start both servers and visit each over a connection of its own."""
+    with (
+        dashboard_process(folder) as ours,
+        floor_process() as floor,
+        closing(OverNetwork(ours.url)) as visitor,
+        closing(OverNetwork(floor.url)) as floor_visitor,
+    ):
+        yield visitor, floor_visitor
 
 
 def _compare(
@@ -98,25 +104,39 @@ def _compare(
 
 
 def _page(where: str, page: Page, ours: Visitor, floor: Visitor, scale: Scale) -> Figure:
-    """Open a page and a floor of its size in turn."""
-    size = len(_expect(ours.get(page.path), 200).body)
-    for _ in range(WARM_UP):
-        ours.get(page.path)
-        floor.get(f"/{size}")
-    mine, bare = [], []
-    for _ in range(scale.requests):
-        mine.append(_expect(ours.get(page.path), 200).seconds * 1000)
-        bare.append(_expect(floor.get(f"/{size}"), 200).seconds * 1000)
-    slow = percentile(mine, 95), percentile(bare, 95)
+    """Open a page and a floor of its size in turn, several rounds of it."""
+    size = len(_page_of(ours, page.path).body)
+    _open_in_turn(page.path, size, ours, floor, WARM_UP)
+    rounds = [
+        _open_in_turn(page.path, size, ours, floor, scale.requests)
+        for _ in range(scale.page_rounds)
+    ]
+    slow = [(percentile(mine, 95), percentile(bare, 95)) for mine, bare in rounds]
+    half = [(percentile(mine, 50), percentile(bare, 50)) for mine, bare in rounds]
     return Figure(
         "pages",
         f"{page.name}, {where}: p95 / bare page",
-        slow[0] / slow[1],
+        median([mine / bare for mine, bare in slow]),
         "x",
         page.target,
-        f"p95 {slow[0]:.1f} and {slow[1]:.1f} ms, median {percentile(mine, 50):.1f} and"
-        f" {percentile(bare, 50):.1f} ms, {size:,} bytes",
+        f"p95 {_both(slow)} ms, median {_both(half)} ms, {size:,} bytes",
     )
+
+
+def _open_in_turn(
+    path: str, size: int, ours: Visitor, floor: Visitor, requests: int
+) -> tuple[list[float], list[float]]:
+    """Return the milliseconds of each request, ours and the floor's."""
+    mine, bare = [], []
+    for _ in range(requests):
+        mine.append(_page_of(ours, path).seconds * 1000)
+        bare.append(_page_of(floor, f"/{size}").seconds * 1000)
+    return mine, bare
+
+
+def _both(pairs: list[tuple[float, float]]) -> str:
+    mine, bare = (median(values) for values in zip(*pairs, strict=True))
+    return f"{mine:.1f} and {bare:.1f}"
 
 
 def _poll(where: str, ours: Visitor, scale: Scale) -> Figure:
@@ -126,7 +146,7 @@ def _poll(where: str, ours: Visitor, scale: Scale) -> Figure:
     for _ in range(scale.requests):
         answer = ours.get("/jobs", POLL | ({"If-None-Match": tag} if tag else {}))
         tag = answer.headers.get("ETag", tag)
-        if answer.status == 304:
+        if answer.status == HTTPStatus.NOT_MODIFIED:
             unchanged += 1
             times.append(answer.seconds * 1000)
     detail = f"{unchanged} of {scale.requests} answered with 304"
@@ -134,7 +154,8 @@ def _poll(where: str, ours: Visitor, scale: Scale) -> Figure:
     return Figure("pages", f"Jobs, polled, {where}: p95", slow, "ms", None, detail)
 
 
-def _expect(answer: Answer, status: int) -> Answer:
-    if answer.status != status:
-        raise RuntimeError(f"answered with {answer.status}: {answer.body[:300]!r}")
+def _page_of(visitor: Visitor, path: str) -> Answer:
+    answer = visitor.get(path)
+    if answer.status != HTTPStatus.OK:
+        raise RuntimeError(f"{path} was answered with {answer.status}: {answer.body!r}")
     return answer

@@ -1,4 +1,4 @@
-"""The two that are compared: the dashboard's scheduler, and APScheduler bare with stores of its own."""
+"""The two that are compared: the dashboard's scheduler, and APScheduler bare."""
 
 from __future__ import annotations
 

@@ -50,6 +50,7 @@ STATES = (
 )
 """What one run in so many became; all others succeeded."""
 
+LATE = "It could start only 75 s late; its misfire grace time is 60 s."
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/reports/daily.py", line 42, in daily_report
     rows = connection.execute(query, day=day).all()
@@ -75,7 +76,8 @@ def populate(database: Database, *, jobs: int, runs: int) -> None:
         for start in range(made, rounds, made):
             _copy_runs(session, upto=min(made, rounds - start) * jobs, later=start * PERIOD)
         _count_hours(session)
-        in_pieces(session, insert(JobHealth), (_health(n, jobs, rounds, first) for n in range(jobs)))
+        health = (_health(number, jobs, rounds, first) for number in range(jobs))
+        in_pieces(session, insert(JobHealth), health)
         _write_log(session, rounds * jobs, now)
 
 
@@ -97,7 +99,8 @@ def _start(number: int, now: datetime) -> dict[str, str]:
 
 
 def _state(number: int) -> RunState:
-    return next((state for state, every in STATES if number % every == every - 1), RunState.SUCCEEDED)
+    matching = (state for state, every in STATES if number % every == every - 1)
+    return next(matching, RunState.SUCCEEDED)
 
 
 def _run(number: int, jobs: int, first: datetime) -> dict[str, Any]:
@@ -117,7 +120,7 @@ def _run(number: int, jobs: int, first: datetime) -> dict[str, Any]:
         "attempt": 1,
         "origin": Origin.SCHEDULE,
         "state": state,
-        "reason": None if called else "It could start only 75 s late; its misfire grace time is 60 s.",
+        "reason": None if called else LATE,
         "coalesced": 0,
         "queued_at": scheduled_at,
         "started_at": scheduled_at if called else None,
@@ -152,9 +155,7 @@ def _copy_runs(session: Session, *, upto: int, later: timedelta) -> None:
 def _count_hours(session: Session) -> None:
     """Write the statistics of every job and of all jobs together."""
     hour = func.strftime("%Y-%m-%d %H:00:00.000000", Run.finished_at)
-    counts = [
-        func.sum(func.iif(Run.state == state, 1, 0)).label(state.value) for state in COUNTED
-    ]
+    counts = [func.sum(func.iif(Run.state == state, 1, 0)).label(state.value) for state in COUNTED]
     seconds = func.coalesce(func.sum(Run.duration), cast(0, Float))
     names = ["job_id", "hour", *(state.value for state in COUNTED), "seconds"]
     for job_id in (Run.job_id, literal(ALL_JOBS)):

@@ -1,4 +1,4 @@
-"""Looking ahead in the editor: what a preview of ten fire times costs, for triggers of every kind."""
+"""Looking ahead in the editor: what a preview of ten fire times costs."""
 
 from __future__ import annotations
 

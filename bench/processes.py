@@ -63,4 +63,4 @@ def _url(process: subprocess.Popen[str]) -> str:
     for line in process.stdout:
         if line.startswith(GREETING):
             return line.removeprefix(GREETING).strip()
-    raise RuntimeError(f"{process.args} ended with {process.wait()} before it listened")
+    raise RuntimeError(f"{process.args!r} ended with {process.wait()} before it listened")

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+WHOLE = 100
+"""Numbers from here on are shown without decimals."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -61,8 +64,10 @@ def table(figures: Sequence[Figure]) -> str:
         for figure in figures
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-             for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
 
@@ -84,6 +89,4 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def _number(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.2g}"
+    return f"{value:,.0f}" if abs(value) >= WHOLE else f"{value:.2f}"

@@ -16,6 +16,7 @@ class Scale:
     ticking_seconds: int = 30
     page_jobs: int = 10_000
     page_runs: int = 1_000_000
+    page_rounds: int = 3
     requests: int = 200
     stored_jobs: int = 10_000
     chatting_runs: int = 200
@@ -34,6 +35,7 @@ TINY = Scale(
     ticking_seconds=1,
     page_jobs=60,
     page_runs=200,
+    page_rounds=1,
     requests=3,
     stored_jobs=20,
     chatting_runs=3,

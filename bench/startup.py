@@ -28,9 +28,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
         full, empty = folder / "full", folder / "empty"
         _prepare(full, scale.stored_jobs)
         _prepare(empty, 0)
-        pairs = [
-            (_start(folder, full), _start(folder, empty)) for _ in range(scale.rounds)
-        ]
+        pairs = [(_start(folder, full), _start(folder, empty)) for _ in range(scale.rounds)]
     for index, moment in enumerate(("until it listens", "until the first run has ended")):
         more = median([stored[index] - none[index] for stored, none in pairs])
         seconds = [median([pair[side][index] for pair in pairs]) for side in (0, 1)]

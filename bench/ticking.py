@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 LATENESS = Target(at_most=1.5)
 NONE_MISSED = Target(at_most=0)
 GRACE = 60
-WARM_UP = 2.5
-"""Seconds for setting up before the first fire time."""
+SETTING_UP = 0.002
+"""Seconds that adding a job may take."""
 TAIL = 0.7
 """Seconds after the last fire time in which its run may still begin."""
 
@@ -104,7 +104,7 @@ def _figures(plan: Plan, ours: list[Watched], plain: list[Watched]) -> Iterator[
 def watch_dashboard(plan: Plan) -> Watched:
     """Let the dashboard run the plan, recording every run."""
     with scratch() as folder, dashboard(folder) as runtime:
-        first = _first_moment()
+        first = _first_moment(plan)
         with runtime.database.write() as session:
             add_jobs(session, (_row(plan, number, first) for number in range(plan.jobs)))
         runtime.start()
@@ -141,7 +141,7 @@ def _unrecorded(runtime: Runtime, plan: Plan, first: float) -> int:
 def watch_bare(plan: Plan) -> Watched:
     """Let a bare APScheduler with a memory store run the plan."""
     with bare() as scheduler:
-        first = _first_moment()
+        first = _first_moment(plan)
         scheduler.start(paused=True)
         for number in range(plan.jobs):
             begin = plan.begin(number, first)
@@ -158,9 +158,9 @@ def watch_bare(plan: Plan) -> Watched:
         return _watched(plan, first, _cpu_while(first, plan.seconds))
 
 
-def _first_moment() -> float:
-    """Return a whole second that leaves time to set everything up."""
-    return float(math.ceil(time.time() + WARM_UP))
+def _first_moment(plan: Plan) -> float:
+    """Return a whole second that leaves time to add all jobs and to start."""
+    return float(math.ceil(time.time() + 0.5 + plan.jobs * SETTING_UP))
 
 
 def _cpu_while(first: float, seconds: int) -> float:

@@ -6,6 +6,7 @@ import http.client
 import re
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlencode, urlsplit
 
@@ -76,6 +77,10 @@ class OverNetwork:
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._send("POST", path, urlencode(form), kind)
 
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
     def _send(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Answer:
         if self._cookie:
             headers["Cookie"] = self._cookie
@@ -96,5 +101,5 @@ def sign_in(visitor: Visitor) -> None:
         raise RuntimeError("the sign-in page has no form token")
     form = {"name": NAME, "password": PASSWORD, "csrf_token": found[1]}
     answer = visitor.post("/login", form)
-    if answer.status != 303:
+    if answer.status != HTTPStatus.SEE_OTHER:
         raise RuntimeError(f"signing in was answered with {answer.status}")

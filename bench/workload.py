@@ -1,4 +1,4 @@
-"""The tasks that the benchmarks run: as little work as possible, so that what is left is overhead."""
+"""The tasks that the benchmarks run: so little work that what is measured is overhead."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def _past_runs(job: Job, now: datetime) -> Iterator[dict[str, Any]]:
 
 def _past_fire_times(job: Job, now: datetime) -> list[datetime]:
     """Return the newest fire times before `now`, as the trigger has them or would have had them."""
-    data = {key: value for key, value in job.trigger.items() if key != "start_date"}
+    data = triggers.unanchored(job.trigger)
     begin = now - timedelta(days=DAYS)
     if data["type"] == "interval":
         data["start_date"] = begin.isoformat()

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from cheroot.wsgi import Server
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from dashboard.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = 2.0
+"""Seconds beyond the grace period that a stop may take: a database may be locked or away."""
 
 THREADS = 32
 """Requests served at once; polls are answered in a millisecond, so this serves many viewers."""
@@ -66,7 +70,7 @@ def _serve_until(stopping: _Signals, server: Server, runtime: Runtime) -> bool:
     )
     stopping.wait()
     logger.info("stopping; runs get up to %g s to end", runtime.settings.shutdown_grace)
-    return stopping.during(runtime.stop)
+    return stopping.during(runtime.stop, runtime.settings.shutdown_grace + PATIENCE)
 
 
 def _make_server(settings: Settings, runtime: Runtime) -> Server:
@@ -101,11 +105,12 @@ class _Signals:
         while not self._asked.wait(3600):
             pass
 
-    def during(self, stop: Callable[[], bool]) -> bool:
-        """Call `stop()` in a thread; when a second signal comes, do not wait for its end."""
+    def during(self, stop: Callable[[], bool], seconds: float) -> bool:
+        """Call `stop()` in a thread; do not wait for its end after a second signal or `seconds`."""
         result: list[bool] = []
         worker = threading.Thread(target=lambda: result.append(stop()), daemon=True)
         worker.start()
-        while worker.is_alive() and not self._hurry.is_set():
+        deadline = time.monotonic() + seconds
+        while worker.is_alive() and not self._hurry.is_set() and time.monotonic() < deadline:
             worker.join(0.1)
         return bool(result and result[0])

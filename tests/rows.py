@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from dashboard.history.run_list import ListedRun
 from dashboard.storage.models import Job, Origin, Run, RunState
 
 EPOCH = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -54,3 +56,10 @@ def make_run(number: int, job_id: str = "nightly", **values: Any) -> Run:
             end = {"finished_at": moment + timedelta(seconds=2), "duration": 2.0}
             values = end | values
     return Run(id=number, job_id=job_id, **values)
+
+
+def listed(run: Run, *, usual: float | None = None, long: float | None = None) -> ListedRun:
+    """Return a run as lists of runs have it."""
+    rest = {"usual_duration": usual, "long_duration": long}
+    columns = [field.name for field in fields(ListedRun) if field.name not in rest]
+    return ListedRun(**{name: getattr(run, name) for name in columns}, **rest)

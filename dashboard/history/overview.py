@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, literal, select, text, union_all
 from sqlalchemy.orm import aliased, load_only
@@ -68,17 +68,21 @@ class FailingJob:
 
 @dataclass(frozen=True, slots=True)
 class ActiveRun:
-    """A run that is going on."""
+    """A run that is going on; its fields are the columns that are read."""
 
-    run: Run
+    id: int
+    job_id: str
+    job_name: str
+    started_at: datetime | None
+    progress: dict[str, Any] | None  # done, total, text
     usual_duration: float | None  # seconds
     long_duration: float | None
 
     def is_slow(self, now: datetime) -> bool:
         """Say whether it runs for unusually long already."""
-        if self.usual_duration is None or self.run.started_at is None:
+        if self.usual_duration is None or self.started_at is None:
             return False
-        elapsed = (now - self.run.started_at).total_seconds()
+        elapsed = (now - self.started_at).total_seconds()
         usual = max(self.usual_duration * SLOW_FACTOR, self.long_duration or 0.0, SLOW_AT_LEAST)
         return elapsed > usual
 
@@ -159,7 +163,7 @@ def overdue_jobs(session: Session, now: datetime) -> list[Job]:
 
 def active_runs(session: Session) -> list[ActiveRun]:
     """Return what is running, the longest first."""
-    return [ActiveRun(*row) for row in session.execute(_RUNNING)]
+    return [ActiveRun(*row) for row in session.connection().execute(_RUNNING)]
 
 
 def queued_runs(session: Session) -> tuple[int, datetime | None]:
@@ -202,7 +206,8 @@ def clear_since(session: Session) -> Clear:
 def count_problems(session: Session, now: datetime | None = None) -> int:
     """Count what is wrong, each kind up to `COUNTED`; the scheduler's own state is not in it."""
     now = now or datetime.now(UTC)
-    counts = session.scalars(_PROBLEM_COUNTS, {"overdue_before": now - OVERDUE_AFTER})
+    overdue_before = {"overdue_before": now - OVERDUE_AFTER}
+    counts = session.connection().execute(_PROBLEM_COUNTS, overdue_before).scalars()
     return sum(counts) + sum(run.is_slow(now) for run in active_runs(session))
 
 
@@ -317,19 +322,17 @@ _PROBLEM_COUNTS = union_all(
 )
 
 _RUNNING = (
-    select(Run, JobHealth.usual_duration, JobHealth.long_duration)
-    .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
-    .options(
-        load_only(
-            Run.id,
-            Run.job_id,
-            Run.job_name,
-            Run.state,
-            Run.started_at,
-            Run.progress,
-            raiseload=True,
-        )
+    select(
+        Run.id,
+        Run.job_id,
+        Run.job_name,
+        Run.started_at,
+        Run.progress,
+        JobHealth.usual_duration,
+        JobHealth.long_duration,
     )
+    .select_from(Run)
+    .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
     .where(text(ACTIVE_RUN), Run.state == RunState.RUNNING)
     .order_by(Run.started_at)
     .limit(COUNTED)

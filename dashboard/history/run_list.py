@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, null, or_, select, true, union_all
-from sqlalchemy.orm import defer
 
 from dashboard.storage.models import JobHealth, Run
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select, SQLColumnExpression
-    from sqlalchemy.orm import InstrumentedAttribute, Session
+    from sqlalchemy.orm import Session
 
     from dashboard.storage.models import Origin, RunState
 
@@ -33,9 +33,6 @@ LOOK_THROUGH = 10_000
 
 CLOCK_SLACK = timedelta(minutes=1)
 """How far `queued_at` may lag behind the order of ids: clocks differ, and commits overtake."""
-
-HEAVY = (Run.parameters, Run.traceback, Run.result)
-"""What lists of runs leave in the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +60,22 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True)
 class ListedRun:
-    """A run in a list: without its traceback, parameters and result, which raise when touched."""
+    """A run in a list; its fields are the columns that are read, the large ones are not."""
 
-    run: Run
+    id: int
+    job_id: str
+    job_name: str
+    scheduled_at: datetime
+    attempt: int
+    origin: Origin
+    requested_by: str | None
+    state: RunState
+    reason: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration: float | None
+    error_type: str | None
+    error_message: str | None
     usual_duration: float | None  # seconds; median of its job's recent successes
     long_duration: float | None  # seconds; their 95th percentile
 
@@ -107,7 +117,7 @@ class _Span:
 class _Index:
     """A way to walk runs in the order of their ids: all of them, or those with certain values."""
 
-    column: InstrumentedAttribute[Any] | None = None
+    column: str | None = None
     values: tuple[Any, ...] = ()
 
     def walks(self) -> list[ColumnElement[bool]]:
@@ -117,7 +127,7 @@ class _Index:
         """
         if self.column is None:
             return [true()]
-        return [self.column == value for value in self.values]
+        return [getattr(Run, self.column) == value for value in self.values]
 
 
 def list_runs(
@@ -155,7 +165,7 @@ def _resume_at(found: Sequence[Any], limit: int, edge: int | None) -> int | None
         return edge
     if len(found) <= limit:
         return None
-    last: int = found[limit - 1][0].id
+    last: int = found[limit - 1].id
     return last
 
 
@@ -165,7 +175,7 @@ def _came_from(listed: Sequence[ListedRun], given: int | None, *, newest_first: 
         return None
     if not listed:
         return given - 1 if newest_first else given + 1
-    return listed[0].run.id if newest_first else listed[-1].run.id
+    return listed[0].id if newest_first else listed[-1].id
 
 
 def _within_time(session: Session, wanted: RunFilter, span: _Span) -> _Span:
@@ -223,9 +233,9 @@ def _furthest_reaching(
     index entries, not rows.
     """
     given = {
-        Run.fingerprint: () if wanted.fingerprint is None else (wanted.fingerprint,),
-        Run.job_id: () if wanted.job_id is None else (wanted.job_id,),
-        Run.state: tuple(sorted(wanted.states)),
+        "fingerprint": () if wanted.fingerprint is None else (wanted.fingerprint,),
+        "job_id": () if wanted.job_id is None else (wanted.job_id,),
+        "state": tuple(sorted(wanted.states)),
     }
     indexes = [_Index(column, values) for column, values in given.items() if values]
     others = (wanted.task, wanted.origin, wanted.executor, wanted.text)
@@ -270,8 +280,12 @@ def _reach(edge: int | None, *, newest_first: bool) -> float:
     return -edge if newest_first else edge
 
 
+@lru_cache(maxsize=64)
 def _page(index: _Index, wanted: RunFilter, span: _Span, limit: int) -> Select[*Any]:
-    """Select the first `limit` runs of a stretch, and what is usual for their jobs."""
+    """Select the first `limit` runs of a stretch, and what is usual for their jobs.
+
+    Remembered, because the newest page is asked for again and again.
+    """
     conditions = [span.holds(), *_conditions(wanted, index.column)]
     walks = [
         select(Run.id).where(walk, *conditions).order_by(span.order()).limit(limit)
@@ -280,28 +294,26 @@ def _page(index: _Index, wanted: RunFilter, span: _Span, limit: int) -> Select[*
     met = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
     found = select(met.c.id).order_by(span.order(met.c.id)).limit(limit).subquery()
     return (
-        select(Run, JobHealth.usual_duration, JobHealth.long_duration)
+        select(*_COLUMNS)
+        .select_from(Run)
         .join(found, found.c.id == Run.id)
         .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
         .order_by(span.order())
         .limit(limit)
-        .options(*(defer(column, raiseload=True) for column in HEAVY))
     )
 
 
-def _conditions(
-    wanted: RunFilter, walked: InstrumentedAttribute[Any] | None
-) -> Iterator[ColumnElement[bool]]:
+def _conditions(wanted: RunFilter, walked: str | None) -> Iterator[ColumnElement[bool]]:
     """Yield what the runs met on a walk must fulfil.
 
     `coalesce` hides columns that have an index of their own: a planner without statistics would
     leave the chosen one, and walk without end.
     """
-    if wanted.fingerprint is not None and walked is not Run.fingerprint:
+    if wanted.fingerprint is not None and walked != "fingerprint":
         yield func.coalesce(Run.fingerprint, "") == wanted.fingerprint
-    if wanted.job_id is not None and walked is not Run.job_id:
+    if wanted.job_id is not None and walked != "job_id":
         yield func.coalesce(Run.job_id, "") == wanted.job_id
-    if wanted.states and walked is not Run.state:
+    if wanted.states and walked != "state":
         yield func.coalesce(Run.state, None).in_(sorted(wanted.states))
     for column, value in (
         (Run.task, wanted.task),
@@ -317,3 +329,23 @@ def _conditions(
         yield Run.queued_at >= wanted.since
     if wanted.until is not None:
         yield Run.queued_at < wanted.until
+
+
+_COLUMNS = (
+    Run.id,
+    Run.job_id,
+    Run.job_name,
+    Run.scheduled_at,
+    Run.attempt,
+    Run.origin,
+    Run.requested_by,
+    Run.state,
+    Run.reason,
+    Run.started_at,
+    Run.finished_at,
+    Run.duration,
+    Run.error_type,
+    Run.error_message,
+    JobHealth.usual_duration,
+    JobHealth.long_duration,
+)

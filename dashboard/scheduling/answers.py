@@ -77,6 +77,13 @@ class Answers:
             return value.strip()
         return None
 
+    def flag(self, name: str) -> bool:
+        """Read true or false; false if it was not given."""
+        given = self.get(name)
+        if given is not None and not isinstance(given, bool):
+            self.wrong(name, "must be true or false")
+        return given is True
+
     def whole(self, name: str, low: int, high: int, default: int = 0) -> int:
         """Read a whole number; a form's text is read too, a yes or no is none."""
         value = self.get(name)

@@ -13,7 +13,7 @@ from dashboard.scheduling.combining import AllOf, AnyOf
 from dashboard.scheduling.cron import Cron, CronPattern
 from dashboard.scheduling.cronfields import MINIMUMS, CronField, implied, parse
 from dashboard.scheduling.crontab import parse_crontab
-from dashboard.scheduling.repeats import CalendarInterval, Interval, Once, Stride
+from dashboard.scheduling.repeats import ANCHORED, CalendarInterval, Interval, Once, Stride
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +81,7 @@ def _interval(answers: Answers, default_zone: str, _room: Room) -> Parts:
     }
     total = sum((INTERVAL_UNITS[unit] * count for unit, count in counts.items()), timedelta())
     start, end = _range(answers, zone)
+    anchored = answers.flag(ANCHORED)
     if not total and not answers.errors:
         answers.wrong("", "needs an interval of at least 1 second")
     if total > LONGEST_INTERVAL:
@@ -88,7 +89,7 @@ def _interval(answers: Answers, default_zone: str, _room: Room) -> Parts:
     jitter = answers.whole("jitter", 0, LONGEST_JITTER)
     answers.finish("an interval trigger")
     data = {"type": "interval", **{unit: count for unit, count in counts.items() if count}}
-    data |= _common(start, end, name if zone_given else None, jitter)
+    data |= _common(start, end, name if zone_given else None, jitter) | _anchor(start, anchored)
     return Parts(data, Interval(total, timezone=zone, start_date=start, end_date=end), name)
 
 
@@ -162,6 +163,7 @@ def _calendar_interval(answers: Answers, default_zone: str, _room: Room) -> Part
     counts = {unit: answers.whole(unit, 0, most) for unit, most in CALENDAR_UNITS.items()}
     clock = {unit: answers.whole(unit, 0, most) for unit, most in CLOCK.items()}
     start, end = answers.day("start_date"), answers.day("end_date")
+    anchored = answers.flag(ANCHORED)
     if start and end and end < start:
         answers.wrong("end_date", "lies before the start date")
     stride = Stride(
@@ -173,7 +175,7 @@ def _calendar_interval(answers: Answers, default_zone: str, _room: Room) -> Part
     answers.finish("a calendar interval trigger")
     data: dict[str, Any] = {"type": "calendarinterval"}
     data |= {unit: count for unit, count in (counts | clock).items() if count}
-    data |= _common(start, end, name if zone_given else None, jitter)
+    data |= _common(start, end, name if zone_given else None, jitter) | _anchor(start, anchored)
     at = time(clock["hour"], clock["minute"], clock["second"])
     trigger = CalendarInterval(stride, at=at, timezone=zone, start_date=start, end_date=end)
     return Parts(data, trigger, name)
@@ -234,6 +236,10 @@ def _range(answers: Answers, zone: ZoneInfo) -> tuple[datetime | None, datetime 
     if start is not None and end is not None and end < start:
         answers.wrong("end_date", "lies before the start date")
     return start, end
+
+
+def _anchor(start: date | None, anchored: bool) -> dict[str, Any]:  # noqa: FBT001 -- as read
+    return {ANCHORED: True} if anchored and start is not None else {}
 
 
 def _common(

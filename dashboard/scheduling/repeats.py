@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+ANCHORED = "anchored"
+"""In a trigger's JSON: its `start_date` was made up when the job was saved, nobody gave it."""
 _MONTHS = 12
 
 
@@ -85,7 +88,8 @@ class Interval(FireTimes):
         started = Interval(
             self.interval, timezone=self.timezone, start_date=start, end_date=self.end_date
         )
-        started.form = self.form | {"start_date": start.astimezone(self.timezone).isoformat()}
+        made_up = start.astimezone(self.timezone).isoformat()
+        started.form = self.form | {"start_date": made_up, ANCHORED: True}
         return started
 
     def last_at_or_before(self, moment: datetime, *, since: datetime) -> datetime | None:
@@ -203,7 +207,7 @@ class CalendarInterval(FireTimes):
             start_date=today,
             end_date=self.end_date,
         )
-        started.form = self.form | {"start_date": today.isoformat()}
+        started.form = self.form | {"start_date": today.isoformat(), ANCHORED: True}
         return started
 
     def next_wall(self, wall: datetime) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,10 @@ from dashboard.scheduling.answers import complaint
 from dashboard.scheduling.faults import contradictions, fault
 from dashboard.scheduling.firetimes import Effort, FireTimes
 from dashboard.scheduling.kinds import Room, read
+from dashboard.scheduling.repeats import ANCHORED
 from dashboard.scheduling.stocktriggers import form_of, zone_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from apscheduler.triggers.base import BaseTrigger
 
 
@@ -92,6 +92,26 @@ def anchored(schedule: Schedule, now: datetime) -> Schedule:
     if trigger is schedule.trigger:
         return schedule
     return Schedule(trigger.form, trigger, schedule.timezone)
+
+
+def unanchored(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a trigger's JSON without the starts that `anchored` made up: what a person gave."""
+    kept = {name: value for name, value in data.items() if name != ANCHORED}
+    if data.get(ANCHORED) is True:
+        kept.pop("start_date", None)
+    if isinstance(kept.get("triggers"), list):
+        kept["triggers"] = [
+            unanchored(part) if isinstance(part, Mapping) else part for part in kept["triggers"]
+        ]
+    return kept
+
+
+def says_the_same(data: Mapping[str, Any], stored: Mapping[str, Any], *, timezone: str) -> bool:
+    """Say whether `data` is the trigger that is `stored`, however a person wrote it.
+
+    Starts that were made up do not count. Raises `Invalid` if `data` is no trigger.
+    """
+    return load(unanchored(data), timezone=timezone).data == unanchored(stored)
 
 
 def require_future(schedule: Schedule, now: datetime, field: str = "trigger") -> datetime:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import Conflict, Invalid, NotAllowed, NotFound, TooManyAttempts
@@ -32,6 +33,22 @@ SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 1024
 
 _hasher = PasswordHasher()  # argon2id with the library's present recommendation
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What every request of somebody signed in looks up; its fields are the columns."""
+
+    id: int
+    name: str
+    role: Role
+    active: bool
+    epoch: int
+
+
+_PERSON = select(User.id, User.name, User.role, User.active, User.epoch).where(
+    User.id == bindparam("user_id")
+)
 
 
 def authenticate(database: Database, name: str, password: str, *, address: str | None) -> User:
@@ -59,9 +76,10 @@ def authenticate(database: Database, name: str, password: str, *, address: str |
     return user
 
 
-def get_user(session: Session, user_id: int) -> User | None:
+def get_person(session: Session, user_id: int) -> Person | None:
     """Return one person, or None."""
-    return session.get(User, user_id)
+    found = session.connection().execute(_PERSON, {"user_id": user_id}).one_or_none()
+    return None if found is None else Person(*found)
 
 
 def add_user(session: Session, name: str, password: str, role: Role, *, actor: Actor) -> User:

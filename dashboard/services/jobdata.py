@@ -83,8 +83,9 @@ def check_change(
     if "parameters" in data or task is None or task.name != job.task:
         given = data.get("parameters", job.parameters)
         checks.run("parameters", lambda: _parameters(task, given))
-    if "trigger" in data and data["trigger"] != job.trigger:
-        checks.schedule(data["trigger"])
+    if "trigger" in data:
+        finished = job.next_run_time is None and job.paused_at is None
+        checks.schedule(data["trigger"], unless=None if finished else job.trigger)
     simple: dict[str, Callable[[Any], Any]] = {
         "name": _name,
         "executor": _executor,
@@ -139,13 +140,20 @@ class _Checks:
         self._values["task"] = task.name
         return task
 
-    def schedule(self, data: object) -> None:
-        """Check the trigger and work out its first fire time from now on."""
+    def schedule(self, data: object, *, unless: Mapping[str, Any] | None = None) -> None:
+        """Check the trigger and work out its first fire time from now on.
+
+        One that says the same as `unless` changes nothing. Any other begins anew: a start that was
+        made up for the old one would let an interval of a second wait for the hour it replaces.
+        """
         if not isinstance(data, dict):
             self.complain("trigger", "Choose a trigger.")
             return
         try:
-            schedule = triggers.load(data, timezone=self._settings.timezone)
+            zone = self._settings.timezone
+            if unless is not None and triggers.says_the_same(data, unless, timezone=zone):
+                return
+            schedule = triggers.load(triggers.unanchored(data), timezone=zone)
             schedule = triggers.anchored(schedule, self._now)
             self._values["next_run_time"] = triggers.require_future(schedule, self._now)
             self._values["trigger"] = schedule.data

@@ -35,7 +35,10 @@ def preview_trigger(
     usually takes; `job_id` is the job the trigger is for, which does not crowd itself. Raises
     `Invalid`.
     """
-    schedule = triggers.load(data, timezone=timezone)
+    schedule = triggers.load(triggers.unanchored(data), timezone=timezone)
+    job = session.get(Job, job_id) if job_id else None
+    if job is not None and triggers.says_the_same(data, job.trigger, timezone=timezone):
+        schedule = triggers.load(job.trigger, timezone=job.timezone)  # it goes on as it is
 
     def other_jobs(moment: datetime) -> int:
         same = select(func.count()).where(Job.next_run_time == moment, Job.id != job_id)

@@ -6,13 +6,30 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 -- a dataclass field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from dashboard.scheduling.leader import SCHEDULER, database_now
 from dashboard.storage.models import Lease, SchedulerLife
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+# Built once and read past the ORM: every page and every poll asks this.
+_STATUS = (
+    select(
+        Lease.holder,
+        Lease.until,
+        Lease.renewed_at,
+        SchedulerLife.began_at,
+        SchedulerLife.seen_at,
+    )
+    .select_from(Lease)
+    .outerjoin(
+        SchedulerLife,
+        SchedulerLife.id == select(func.max(SchedulerLife.id)).correlate(None).scalar_subquery(),
+    )
+    .where(Lease.name == SCHEDULER)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +52,17 @@ class SchedulerStatus:
 
 def scheduler_status(session: Session, *, process: str | None = None) -> SchedulerStatus:
     """Tell how the scheduler is, as seen by `process`: `standby` when another one leads."""
-    lease = session.get_one(Lease, SCHEDULER)
+    found = session.connection().execute(_STATUS).one()
     now = database_now(session)
-    alive = bool(lease.holder) and lease.until > now
-    life = session.scalars(select(SchedulerLife).order_by(SchedulerLife.id.desc()).limit(1)).first()
-    seen = lease.renewed_at if lease.holder else (life.seen_at if life else None)
+    alive = bool(found.holder) and found.until > now
+    seen = found.renewed_at if found.holder else found.seen_at
     state = "stopped"
     if alive:
-        state = "running" if process in {None, lease.holder} else "standby"
-    since = None
-    if life is not None:
-        since = life.began_at if alive else life.seen_at
+        state = "running" if process in {None, found.holder} else "standby"
     return SchedulerStatus(
         state=state,
-        leader=lease.holder if alive else None,
+        leader=found.holder if alive else None,
         heartbeat_at=seen,
         heartbeat_age_seconds=max(0.0, (now - seen).total_seconds()) if seen else None,
-        since=since,
+        since=found.began_at if alive else found.seen_at,
     )

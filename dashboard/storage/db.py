@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+_READ_REVISION = select(Revision.number)
 _RAISE_REVISION = update(Revision).where(Revision.id == 1).values(number=Revision.number + 1)
 
 BUSY_SECONDS = 15
@@ -78,7 +79,7 @@ def raise_revision(session: Session) -> None:
 
 def read_revision(session: Session) -> int:
     """Return the number that rises with every visible change."""
-    return session.scalars(select(Revision.number)).first() or 0
+    return session.connection().scalar(_READ_REVISION) or 0
 
 
 def _make_engine(url: str, pool_size: int) -> Engine:

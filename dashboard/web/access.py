@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from dashboard.services.accounts import Person
     from dashboard.storage.models import Role, User
 
 View = TypeVar("View", bound="Callable[..., Any]")
@@ -105,11 +106,11 @@ def _check_form_token() -> None:
         raise FormExpired from error
 
 
-def current_user() -> User | None:
+def current_user() -> Person | None:
     """Return who is signed in, looked up once a request; a disabled account is nobody."""
     if "dashboard_user" not in g:
         g.dashboard_user = _load_user()
-    user: User | None = g.dashboard_user
+    user: Person | None = g.dashboard_user
     return user
 
 
@@ -132,7 +133,7 @@ def sign_in(user: User) -> None:
     forget()
     now = int(time.time())
     session[SESSION_KEY] = {"id": user.id, "epoch": user.epoch, "since": now, "seen": now}
-    g.dashboard_user = user
+    g.pop("dashboard_user")
 
 
 def forget() -> None:
@@ -143,7 +144,7 @@ def forget() -> None:
     g.dashboard_user = None
 
 
-def _load_user() -> User | None:
+def _load_user() -> Person | None:
     kept = session.get(SESSION_KEY)
     if kept is None:
         return None
@@ -151,7 +152,7 @@ def _load_user() -> User | None:
     if now - kept["since"] > LONGEST_SECONDS or now - kept["seen"] > IDLE_SECONDS:
         return None
     with dashboard_state().database.read() as database_session:
-        user = accounts.get_user(database_session, kept["id"])
+        user = accounts.get_person(database_session, kept["id"])
     if user is None or not user.active or user.epoch != kept["epoch"]:
         return None
     if now - kept["seen"] > _SEEN_STEP and "If-None-Match" not in request.headers:

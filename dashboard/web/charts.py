@@ -15,10 +15,13 @@ from dashboard.history.overview import SLOW_AT_LEAST, SLOW_FACTOR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dashboard.storage.models import Run
+    from dashboard.history.run_list import ListedRun
 
 HEIGHT = 150.0
 """Pixels from no duration at all to the top of the scale."""
+
+BAR_WIDTH = 48
+"""Pixels of the bar beside a duration."""
 
 HEADROOM = 8.0
 """Pixels above the top of the scale, so that the highest mark is not cut."""
@@ -49,7 +52,7 @@ ROUND_DURATIONS = (
 class Mark:
     """One run in the chart."""
 
-    run: Run
+    run: ListedRun
     x: float  # percent
     y: float
     slow: bool  # unusually slow
@@ -101,10 +104,10 @@ class _Scale:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A duration beside what is usual, as shares of one length."""
+    """A duration beside what is usual, in pixels of one length."""
 
-    share: float  # 0 to 1
-    usual: float  # 0 to 1
+    width: float
+    usual: float
     slow: bool
 
 
@@ -122,15 +125,15 @@ def is_slow(seconds: float | None, usual: float | None, long: float | None) -> b
 
 
 def duration_bar(seconds: float | None, usual: float | None, long: float | None) -> Bar | None:
-    """Lay out one duration; the whole length is SLOW_FACTOR times what is usual."""
+    """Lay out one duration; the whole BAR_WIDTH is SLOW_FACTOR times what is usual."""
     if seconds is None or not usual:
         return None
-    share = min(seconds / (usual * SLOW_FACTOR), 1.0)
-    return Bar(round(share, 3), round(1 / SLOW_FACTOR, 3), is_slow(seconds, usual, long))
+    width = BAR_WIDTH * min(seconds / (usual * SLOW_FACTOR), 1.0)
+    return Bar(round(width, 1), round(BAR_WIDTH / SLOW_FACTOR, 1), is_slow(seconds, usual, long))
 
 
 def duration_chart(
-    runs: Sequence[Run], *, usual: float | None, long: float | None
+    runs: Sequence[ListedRun], *, usual: float | None, long: float | None
 ) -> DurationChart | None:
     """Lay out `runs`, newest first as lists are; None when none of them took any time."""
     seconds = [run.duration for run in runs if run.duration is not None]

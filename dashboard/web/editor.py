@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,23 @@ ZONE_COOKIE = "dashboard_zone"
 """The zone of the person's own clock, as the browser tells it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a form showed when it was opened; it carries both with it until it is saved.
+
+    Only opening the form anew makes them new. Otherwise an error shown in between would make a
+    stale edit a fresh one, and somebody else's change would be lost.
+    """
+
+    version: int
+    texts: Texts
+
+    @property
+    def as_json(self) -> str:
+        """The texts for a hidden field."""
+        return json.dumps(self.texts, ensure_ascii=False)
+
+
 @blueprint.get("/jobs/new")
 @role(Role.ADMIN)
 def new() -> Response:
@@ -80,7 +98,7 @@ def edit(job_id: str) -> Response:
     """Show the form with a job as it is; operators see its trigger only."""
     job = _job(job_id)
     texts = job_texts(job)
-    return _answer(_form(texts, job), job=job, base=texts)
+    return _answer(_form(texts, job), job=job, opened=Opened(job.version, texts))
 
 
 @blueprint.post("/jobs/<job_id>/edit")
@@ -88,24 +106,28 @@ def edit(job_id: str) -> Response:
 def change(job_id: str) -> AnyResponse:
     """Save what was changed in the form, and nothing else."""
     state, job = dashboard_state(), _job(job_id)
-    version = request.form.get("version", 0, type=int)
-    base = job_texts(job) if version == job.version else _base(job)
-    texts = completed(posted_texts(request.form), base)
-    keys = changed_keys(base, texts)
+    opened = _opened(job)
+    texts = completed(posted_texts(request.form), opened.texts)
+    keys = changed_keys(opened.texts, texts)
     if not keys:
         return done(_job_url(job.id), "Nothing was changed.", kind="info", leave=True)
     data, faults = job_data(texts, keys)
-    actor = current_actor()
     try:
         _raise_all(faults, lambda: check_change(job, data, state.settings, datetime.now(UTC)))
         with state.change() as session:
             changed = jobs.change_job(
-                session, job_id, data, version=version, actor=actor, settings=state.settings
+                session,
+                job_id,
+                data,
+                version=opened.version,
+                actor=current_actor(),
+                settings=state.settings,
             )
     except Invalid as error:
-        return _answer(_form(texts, job, error.errors), status=error.status, job=job, base=base)
+        form = _form(texts, job, error.errors)
+        return _answer(form, status=error.status, job=job, opened=opened)
     except StaleEdit:
-        return _stale(job_id, base, texts)
+        return _stale(job_id, opened.texts, texts)
     return done(_job_url(job.id), f"Saved “{changed.name}”.", leave=True)
 
 
@@ -121,7 +143,7 @@ def fields(job_id: str | None = None) -> Response:
     if "remove" in request.form:
         texts = triggerforms.without_child(texts, request.form["remove"])
     form = _form(with_defaults(texts), job)
-    response = _answer(form, job=job, base=None if job is None else _base(job))
+    response = _answer(form, job=job, opened=None if job is None else _opened(job))
     response.headers["HX-Trigger"] = "preview-due"  # once the new fields are in the page
     return response
 
@@ -133,8 +155,8 @@ def preview(job_id: str | None = None) -> Response:
     """Say what the trigger in the form would do, and what saving would change."""
     job = None if job_id is None else _job(job_id)
     form = _form(_typed(job), job)
-    base = None if job is None else _base(job)
-    return _answer(form, partial="editor/_preview.html", job=job, base=base)
+    opened = None if job is None else _opened(job)
+    return _answer(form, partial="editor/_preview.html", job=job, opened=opened)
 
 
 def _job(job_id: str) -> Job:
@@ -163,23 +185,25 @@ def _typed(job: Job | None) -> Texts:
     return completed(posted_texts(request.form), known)
 
 
-def _base(job: Job) -> Texts:
-    """Return what the form showed when it was opened; it carries that with it."""
+def _opened(job: Job) -> Opened:
+    """Return what the form that was sent says of its opening; if it does not, that it was now."""
+    version = request.form.get("version", 0, type=int)
     try:
         kept = json.loads(request.form.get("base", ""))
     except (ValueError, RecursionError):
-        return job_texts(job)
-    texts = isinstance(kept, dict) and all(isinstance(text, str) for text in kept.values())
-    return kept if texts else job_texts(job)
+        kept = None
+    readable = isinstance(kept, dict) and all(isinstance(text, str) for text in kept.values())
+    trusted = readable and version != job.version
+    return Opened(version, kept if trusted else job_texts(job))
 
 
 def _stale(job_id: str, base: Texts, mine: Texts) -> Response:
     """Show what somebody else changed, and the form with mine put over it, ready to be saved."""
     job = _job(job_id)
-    now = job_texts(job)
-    form = _form(merged(base, now, mine), job)
-    stale = meanwhile(base, now, mine)
-    return _answer(form, status=StaleEdit.status, job=job, base=now, stale=stale)
+    now = Opened(job.version, job_texts(job))
+    form = _form(merged(base, now.texts, mine), job)
+    stale = meanwhile(base, now.texts, mine)
+    return _answer(form, status=StaleEdit.status, job=job, opened=now, stale=stale)
 
 
 def _raise_all(faults: list[FieldError], check: Callable[[], object]) -> None:
@@ -199,10 +223,10 @@ def _answer(
     partial: str = "editor/_form.html",
     status: int = 200,
     job: Job | None = None,
-    base: Texts | None = None,
+    opened: Opened | None = None,
     stale: list[Difference] | None = None,
 ) -> Response:
-    """Draw the form with what its trigger would do; `base` is what it showed when it was opened."""
+    """Draw the form with what its trigger would do."""
     state = dashboard_state()
     with state.database.read() as session:
         ahead = outlook(
@@ -218,9 +242,9 @@ def _answer(
         form=form,
         job=job,
         kept_parameters=json.dumps(job.parameters, ensure_ascii=False, indent=2) if job else "",
-        base=None if base is None else json.dumps(base, ensure_ascii=False),
+        opened=opened,
         stale=stale,
-        changes=[] if base is None else differences(base, form.texts),
+        changes=[] if opened is None else differences(opened.texts, form.texts),
         outlook=ahead,
         zones=zone_names(),
         **_urls(job),

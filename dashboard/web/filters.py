@@ -16,6 +16,7 @@ from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 NONE = "–"  # noqa: RUF001 -- an en dash, as typographers set it
@@ -71,11 +72,11 @@ def display_zone() -> ZoneInfo:
     return _zone(dashboard_state().settings.timezone)
 
 
-def absolute(moment: datetime | None) -> str:
+def absolute(moment: datetime | None, zone: tzinfo | None = None) -> str:
     """Write a moment out, with its zone."""
     if moment is None:
         return NONE
-    local = moment.astimezone(display_zone())
+    local = moment.astimezone(zone or display_zone())
     return f"{local.isoformat(' ', 'seconds')[:19]} {local.tzname()}"
 
 

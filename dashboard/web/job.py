@@ -88,7 +88,6 @@ def show(job_id: str) -> Response:
             return _gone(session, job_id, error)
         found = list_runs(session, RunFilter(job_id=job_id), limit=CHART_RUNS)
     health = detail.health
-    runs = [listed.run for listed in found.runs]
     many = request.args.get("runs") == "all"
     return render(
         "job/page.html",
@@ -100,14 +99,14 @@ def show(job_id: str) -> Response:
         health_word=job_health(detail.job, health, datetime.now(UTC)),
         rate=success_rate(health.recent) if health else None,
         chart=duration_chart(
-            runs,
+            found.runs,
             usual=health.usual_duration if health else None,
             long=health.long_duration if health else None,
         ),
         rows=table_rows(found.runs if many else found.runs[:FEW_RUNS]),
         shown_all=many or len(found.runs) <= FEW_RUNS,
         older=found.older,
-        active=detail.running or any(run.state in ACTIVE for run in runs),
+        active=detail.running or any(run.state in ACTIVE for run in found.runs),
     )
 
 

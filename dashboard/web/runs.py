@@ -16,7 +16,8 @@ from dashboard.storage.models import Origin, Role, RunState
 from dashboard.tasks import all_tasks
 from dashboard.web.access import role
 from dashboard.web.charts import duration_bar
-from dashboard.web.filters import display_zone
+from dashboard.web.filters import display_zone, duration, iso
+from dashboard.web.moments import Clock
 from dashboard.web.rendering import live_etag, not_modified, render
 from dashboard.web.run_filter import MOMENT_HELP, PARAMETERS, read_place, read_run_filter
 from dashboard.web.state import dashboard_state
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dashboard.history.run_list import ListedRun
     from dashboard.storage.models import Run
     from dashboard.web.charts import Bar
+    from dashboard.web.moments import Moment
 
 blueprint = Blueprint("runs", __name__)
 
@@ -46,15 +48,35 @@ LABELS = {
 PERIODS = (("", "Any time"), ("1h", "1 hour"), ("24h", "24 hours"), ("7d", "7 days"))
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A run as lists of runs show it."""
+ORIGINS = {
+    Origin.SCHEDULE: "Schedule",
+    Origin.MANUAL: "By hand",
+    Origin.RETRY: "Retry",
+    Origin.BACKFILL: "Backfill",
+}
 
-    run: Run
+LONGEST_WHY = 240
+"""Characters of an error or a reason that a row shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as lists of runs show it, ready to be drawn.
+
+    Fifty of them are a page that many people look at, so the template only fills in: a macro or a
+    filter for each value would take most of the page's time.
+    """
+
+    run: ListedRun
     url: str
     job_url: str
-    delay: float | None  # seconds from its time to its start
+    scheduled: Moment
+    delay: str  # from its time to its start; empty before
+    duration: str  # so far, while it is running; empty before
+    running_since: str
     bar: Bar | None
+    origin: str
+    why: str  # it did not simply succeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +113,41 @@ def index() -> Response:
     return _render(page, wanted, etag=etag, newest=before is None and after is None)
 
 
-def table_rows(listed: Iterable[ListedRun]) -> list[Row]:
+def table_rows(listed: Iterable[ListedRun]) -> list[RunRow]:
     """Return runs as the macro `runs_table` wants them."""
     # Two addresses a row, a hundred a page: asking Flask for each would be a third of the time.
     runs, jobs = url_for("dashboard.runs.index"), url_for("dashboard.jobs.index")
-    return [
-        Row(
-            run=one.run,
-            url=f"{runs}/{one.run.id}",
-            job_url=f"{jobs}/{quote(one.run.job_id, safe='')}",
-            delay=delay_of(one.run),
-            bar=duration_bar(one.run.duration, one.usual_duration, one.long_duration),
-        )
-        for one in listed
-    ]
+    clock = Clock.read()
+    return [_row(run, runs, jobs, clock) for run in listed]
 
 
-def delay_of(run: Run) -> float | None:
+def _row(run: ListedRun, runs: str, jobs: str, clock: Clock) -> RunRow:
+    since = run.started_at if run.state is RunState.RUNNING else None
+    took = (clock.now - since).total_seconds() if since else run.duration
+    return RunRow(
+        run=run,
+        url=f"{runs}/{run.id}",
+        job_url=f"{jobs}/{quote(run.job_id, safe='')}",
+        scheduled=clock.write(run.scheduled_at),
+        delay=_length(delay_of(run)),
+        duration=_length(took),
+        running_since=iso(since) if since else "",
+        bar=duration_bar(run.duration, run.usual_duration, run.long_duration),
+        origin=ORIGINS[run.origin],
+        why=_clip(run.error_message if run.error_type else run.reason),
+    )
+
+
+def _length(seconds: float | None) -> str:
+    return "" if seconds is None else duration(seconds)
+
+
+def _clip(text: str | None) -> str:
+    text = text or ""
+    return text if len(text) <= LONGEST_WHY else f"{text[:LONGEST_WHY]}…"
+
+
+def delay_of(run: Run | ListedRun) -> float | None:
     """Return the seconds from a run's time to its start; None before it started."""
     if run.started_at is None:
         return None
@@ -133,7 +173,7 @@ def _render(
         found=page,
         rows=table_rows(page.runs) if page else [],
         newest=newest,
-        active=page is not None and any(one.run.finished_at is None for one in page.runs),
+        active=page is not None and any(run.finished_at is None for run in page.runs),
         url_newer=_url(after=page.newer) if page and page.newer is not None else None,
         url_older=_url(before=page.older) if page and page.older is not None else None,
         looked_through=LOOK_THROUGH,

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import FieldError
+from dashboard.scheduling.triggers import unanchored
 from dashboard.scheduling.wallclock import moment_of, zone_named
 from dashboard.web.formfields import (
     AS_JSON,
@@ -219,6 +220,7 @@ def texts_of(stored: Mapping[str, Any], zone: str, path: str = ROOT) -> dict[str
 
 def _values_of(stored: Mapping[str, Any], zone: str, *, inside: bool) -> tuple[str, dict[str, str]]:
     """Return the kind and the texts of its own fields; what those cannot say becomes JSON."""
+    stored = unanchored(stored)  # nobody typed those starts
     kind = str(stored.get("type"))
     data = {name: value for name, value in stored.items() if name != "type"}
     if kind == "cron" and "crontab" in data:

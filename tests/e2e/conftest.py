@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import uuid
@@ -14,14 +15,15 @@ from tests.browser import find_browser
 from tests.conftest import unavailable
 from tests.e2e.people import Colleague, sign_in
 from tests.e2e.product import ROOT, Product, running
+from tests.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
     from playwright.sync_api import (
         BrowserContext,
         ConsoleMessage,
-        Page,
         Playwright,
         Request,
         Response,
@@ -47,25 +49,36 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 
 @pytest.fixture
-def own_product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """A dashboard of one test's own, empty."""
-    with running(tmp_path_factory.mktemp("own"), *OPTIONS) as product:
+def own_product(tmp_path: Path) -> Iterator[Product]:
+    """A dashboard of one test's own, empty; a test that asks for it looks at this one.
+
+    Its port is no ephemeral one, because such a port cannot be used again at once.
+    """
+    with running(tmp_path / "own", *OPTIONS, f"--port={free_port()}") as product:
         yield product
 
 
-@pytest.fixture(scope="session")
-def signed_in(playwright: Playwright, product: Product) -> StorageState:
-    """The cookies of somebody who is signed in; checking a password takes long on purpose."""
-    return sign_in(playwright, product.url)
+@pytest.fixture
+def shown(request: pytest.FixtureRequest) -> Product:
+    """The dashboard that the test looks at."""
+    own = "own_product" in request.fixturenames
+    product: Product = request.getfixturevalue("own_product" if own else "product")
+    return product
 
 
 @pytest.fixture(scope="session")
-def base_url(product: Product) -> str:
-    """Addresses without a host are the shared dashboard's."""
-    return product.url
+def cookies_of(playwright: Playwright) -> Callable[[str], StorageState]:
+    """Signs in at an address, once: checking a password takes long on purpose."""
+    return functools.cache(lambda url: sign_in(playwright, url))
 
 
 # -- the browser -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def base_url() -> str:
+    """No address is the same for all tests: see `browser_context_args`."""
+    return ""
 
 
 @pytest.fixture(scope="session")
@@ -78,17 +91,21 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     return {**browser_type_launch_args, "executable_path": path, "args": arguments}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser_context_args(
-    browser_context_args: dict[str, Any], signed_in: StorageState
+    browser_context_args: dict[str, Any],
+    shown: Product,
+    cookies_of: Callable[[str], StorageState],
 ) -> dict[str, Any]:
     """Every window is a signed-in person's, at a desk in Berlin."""
     return {
         **browser_context_args,
-        "storage_state": signed_in,
+        "base_url": shown.url,
+        "storage_state": cookies_of(shown.url),
         "viewport": {"width": 1440, "height": 900},
         "locale": "en-GB",
         "timezone_id": "Europe/Berlin",
+        "reduced_motion": "reduce",  # colours that are still changing have no contrast to measure
     }
 
 
@@ -153,13 +170,17 @@ def watch() -> Iterator[Watch]:
 
 
 @pytest.fixture
-def colleague(playwright: Playwright, product: Product, signed_in: StorageState) -> Iterator[Colleague]:
-    """Somebody else who is signed in; the jobs they add are removed after the test."""
-    with_cookies = playwright.request.new_context(base_url=product.url, storage_state=signed_in)
-    colleague = Colleague(with_cookies)
-    yield colleague
-    colleague.remove_all()
-    with_cookies.dispose()
+def colleague(
+    playwright: Playwright,
+    product: Product,
+    shown: Product,
+    cookies_of: Callable[[str], StorageState],
+) -> Iterator[Colleague]:
+    """Somebody else who is signed in; what they add is removed from the shared dashboard."""
+    with Colleague.at(playwright, shown.url, cookies_of(shown.url)) as colleague:
+        yield colleague
+        if shown is product:
+            colleague.tidy_up()
 
 
 @pytest.fixture

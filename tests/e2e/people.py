@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tests.e2e.product import ADMIN, PASSWORD
+from tests.factories import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from playwright.sync_api import APIRequestContext, APIResponse, Playwright, StorageState
 
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
+_RUN = re.compile(r'href="(/runs/[0-9]+)"')
 HOURLY = {"trigger.type": "interval", "trigger.every": "1", "trigger.unit": "hours"}
 EVERY_SECOND = {"trigger.type": "interval", "trigger.every": "1", "trigger.unit": "seconds"}
 
@@ -22,7 +27,7 @@ def sign_in(playwright: Playwright, url: str) -> StorageState:
     remote = playwright.request.new_context(base_url=url)
     form = {"csrf_token": _token(remote.get("/login")), "name": ADMIN, "password": PASSWORD}
     answer = remote.post("/login", form=form, max_redirects=0)
-    assert answer.status == 303, answer.text()
+    assert answer.status == 303, _complaint(answer)
     state = remote.storage_state()
     remote.dispose()
     return state
@@ -35,6 +40,19 @@ class Colleague:
     remote: APIRequestContext
     added: list[str] = field(default_factory=list)
 
+    @classmethod
+    @contextmanager
+    def at(cls, playwright: Playwright, url: str, cookies: StorageState) -> Iterator[Colleague]:
+        """Let somebody act at the dashboard at `url`."""
+        remote = playwright.request.new_context(base_url=url, storage_state=cookies)
+        yield cls(remote)
+        remote.dispose()
+
+    def tidy_up(self) -> None:
+        """Remove the jobs that were added, unless somebody did already."""
+        for job in self.added:
+            self._post(f"{job}/remove", {})
+
     def add(self, name: str, task: str = "tests.greet", **fields: str) -> str:
         """Add a job, hourly unless `fields` say otherwise, and return its address.
 
@@ -43,24 +61,30 @@ class Colleague:
         trigger = {} if "trigger.type" in fields else HOURLY
         answer = self._post("/jobs/new", {"name": name, "task": task, **trigger, **fields})
         address = urlsplit(answer.url).path
-        assert address != "/jobs/new", answer.text()
+        assert address != "/jobs/new", _complaint(answer)
         self.added.append(address)
         return address
 
     def change(self, job: str, version: int, **fields: str) -> None:
         """Save some fields of a job, as its version `version` was."""
         answer = self._post(f"{job}/edit", {"version": str(version), **fields})
-        assert answer.ok, answer.text()
+        assert answer.ok, _complaint(answer)
 
     def act(self, job: str, action: str, **fields: str) -> None:
         """Run, pause, resume or remove a job."""
         answer = self._post(f"{job}/{action}", fields)
-        assert answer.ok, answer.text()
+        assert answer.ok, _complaint(answer)
 
-    def remove_all(self) -> None:
-        """Remove what was added, unless it is gone already."""
-        for job in self.added:
-            self._post(f"{job}/remove", {})
+    def run(self, job: str, state: str) -> str:
+        """Run a job, wait until the run has ended in `state`, and return the run's address."""
+        before = self._runs(job, state)
+        self.act(job, "run")
+        new: set[str] = wait_until(lambda: self._runs(job, state) - before)
+        return new.pop()
+
+    def _runs(self, job: str, state: str) -> set[str]:
+        page = self.remote.get("/runs", params={"job": job.removeprefix("/jobs/"), "state": state})
+        return set(_RUN.findall(page.text()))
 
     def _post(self, address: str, form: dict[str, str]) -> APIResponse:
         token = _token(self.remote.get("/jobs/new"))
@@ -69,5 +93,11 @@ class Colleague:
 
 def _token(page: APIResponse) -> str:
     found = _TOKEN.search(page.text())
-    assert found, page.text()
+    assert found, _complaint(page)
     return found[1]
+
+
+def _complaint(answer: APIResponse) -> str:
+    """Say what went wrong without printing a whole page."""
+    messages = re.findall(r"<h[12][^>]*>(.*?)</h|<p[^>]*>(.*?)</p>", answer.text(), re.DOTALL)
+    return f"{answer.status} for {answer.url}: {messages[:10]}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LIVE = 20_000
 """Milliseconds within which a job of every second has run and an open page shows it."""
 
+MOST_TABS = 60
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
@@ -51,6 +52,16 @@ def previewed(page: Page) -> list[datetime]:
     items = page.get_by_role("list", name="fire times").get_by_role("listitem")
     texts = items.all_inner_texts()
     return [datetime.fromisoformat(found[0]) for text in texts if (found := _MOMENT.search(text))]
+
+
+def tab_to(wanted: Locator) -> None:
+    """Press Tab until `wanted` has the focus, as somebody without a mouse would."""
+    expect(wanted).to_be_visible()
+    for _ in range(MOST_TABS):
+        wanted.page.keyboard.press("Tab")
+        if wanted.evaluate("element => element === document.activeElement"):
+            return
+    raise AssertionError(f"{wanted} cannot be reached with {MOST_TABS} tabs")
 
 
 def expect_job(page: Page, name: str) -> str:

@@ -26,6 +26,12 @@ def fail(message: str = "the disk is full") -> None:
     raise ValueError(message)
 
 
+@task(name="tests.look")
+def look_for(path: Path) -> str:
+    """Fail until there is such a file."""
+    return f"{path.stat().st_size} bytes"
+
+
 @task(name="tests.import")
 def import_file(count: int, mode: Literal["merge", "replace"], ratio: float = 0.5) -> str:
     """Take parameters of several types."""

@@ -18,6 +18,7 @@ from tests.e2e.screens import (
     open_form,
     previewed,
     runs,
+    tab_to,
     title,
 )
 
@@ -118,3 +119,40 @@ def test_bad_input_is_named_beside_its_field_and_kept(
     expect(field(page, "Who")).to_have_value("Grace")
     expect(field(page, "Name")).to_have_value(job_name)
     expect(title(page)).to_have_text("New job")
+
+
+def test_a_job_is_added_with_the_keyboard_alone(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    page.goto("/jobs")
+    tab_to(button(page, "New job"))
+    page.keyboard.press("Enter")
+    expect(title(page)).to_have_text("New job")
+    tab_to(field(page, "Task"))
+    page.keyboard.type("tests.greet")
+    tab_to(field(page, "Who"))
+    page.keyboard.type("Ada")
+    tab_to(field(page, "Trigger"))
+    page.keyboard.type("Crontab")
+    tab_to(field(page, "Crontab"))
+    page.keyboard.type("0 9 * * 1")
+    expect(page.get_by_text("At 09:00 on Mondays")).to_be_visible()
+    tab_to(field(page, "Name"))
+    page.keyboard.type(job_name)
+    tab_to(button(page, "Create job"))
+    page.keyboard.press("Enter")
+    colleague.added.append(expect_job(page, job_name))
+
+    tab_to(button(page, "Run now"))
+    page.keyboard.press("Enter")
+    tab_to(button(page.get_by_role("dialog"), "Run now"))
+    page.keyboard.press("Enter")
+    expect(runs(page, "succeeded")).to_have_count(1, timeout=LIVE)
+
+
+def test_the_slash_key_leads_to_the_search(page: Page) -> None:
+    page.goto("/jobs")
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox", name="Search")).to_be_focused()
+    page.keyboard.type("a/b")
+    expect(page.get_by_role("searchbox", name="Search")).to_have_value("a/b")

@@ -34,7 +34,7 @@ def test_a_running_task_is_followed_live(page: Page, stages: Path) -> None:
     log = page.get_by_role("log")
     steps = page.get_by_role("region", name="Steps").get_by_role("listitem")
     progress = page.get_by_role("region", name="Progress")
-    expect(steps).to_have_text([re.compile("running.*fetch")], timeout=LIVE)
+    expect(steps).to_have_text([re.compile(r"running\s+fetch")], timeout=LIVE)
     expect(progress).to_contain_text("0 of 3")
     expect(progress).to_contain_text("about to fetch")
     expect(log).not_to_contain_text("is done")
@@ -42,7 +42,7 @@ def test_a_running_task_is_followed_live(page: Page, stages: Path) -> None:
     (stages / "fetch").touch()
     expect(log).to_contain_text("fetch is done", timeout=LIVE)
     expect(steps).to_have_text(
-        [re.compile("succeeded.*fetch"), re.compile("running.*convert")], timeout=LIVE
+        [re.compile(r"succeeded\s+fetch"), re.compile(r"running\s+convert")], timeout=LIVE
     )
     expect(progress).to_contain_text("33 %")
 
@@ -106,7 +106,7 @@ def test_opened_details_stay_open(page: Page, colleague: Colleague, job_name: st
     colleague.act(job, "run")
     page.goto(job)
     expect(runs(page, "succeeded")).to_have_count(1, timeout=LIVE)
-    page.get_by_text("The same as a table").click()
+    page.get_by_text("as a table").click()
     table = page.get_by_role("region", name="Durations as a table")
     expect(table.get_by_role("row")).to_have_count(2)
     colleague.act(job, "run")
@@ -118,6 +118,7 @@ def test_going_back_shows_whole_pages(page: Page, colleague: Colleague, job_name
     page.goto("/jobs")
     navigation = page.get_by_role("navigation", name="Main")
     page.get_by_role("searchbox", name="Search").fill(job_name)
+    expect(page).to_have_url(re.compile(r"\?q="))
     expect(page.get_by_role("row")).to_have_count(2)
     page.get_by_role("link", name=job_name).click()
     expect(title(page)).to_have_text(job_name)

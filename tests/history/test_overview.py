@@ -156,7 +156,7 @@ class TestGoingOn:
             make_run(5, "e"),
         )
         found = read(database)
-        assert [one.run.job_id for one in found.running] == ["b", "a"]
+        assert [one.job_id for one in found.running] == ["b", "a"]
         assert (found.queued, found.queued_since) == (2, NOW - HOUR)
 
     def test_the_next_hour(self, database: Database) -> None:

@@ -15,7 +15,13 @@ from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from dashboard.errors import Invalid
-from dashboard.scheduling.triggers import anchored, from_trigger, load, require_future
+from dashboard.scheduling.triggers import (
+    anchored,
+    from_trigger,
+    load,
+    require_future,
+    unanchored,
+)
 
 NOW = datetime(2026, 11, 22, 0, 30, tzinfo=UTC)
 DAILY = {"type": "cron", "hour": "9"}
@@ -282,7 +288,7 @@ def test_anchoring_starts_a_calendar_interval_on_the_zone_s_today() -> None:
     now = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
     data = {"type": "calendarinterval", "days": 2, "hour": 5}
     schedule = anchored(load(data, timezone="Asia/Tokyo"), now)
-    assert schedule.data == data | {"start_date": "2026-11-23"}
+    assert schedule.data == data | {"start_date": "2026-11-23", "anchored": True}
     assert schedule.timezone == "Asia/Tokyo"
     assert schedule.at_or_after(now) == datetime(2026, 11, 22, 20, tzinfo=UTC)
 
@@ -291,7 +297,9 @@ def test_anchoring_reaches_into_combinations_and_leaves_the_rest() -> None:
     every = {"type": "interval", "hours": 1}
     schedule = load({"type": "or", "triggers": [every, DAILY], "jitter": 5})
     data = anchored(schedule, NOW).data
-    assert data["triggers"] == [every | {"start_date": "2026-11-22T01:30:00+00:00"}, DAILY]
+    begun = every | {"start_date": "2026-11-22T01:30:00+00:00", "anchored": True}
+    assert data["triggers"] == [begun, DAILY]
+    assert unanchored(data) == schedule.data
     assert data["jitter"] == 5
     daily = load(DAILY)
     assert anchored(daily, NOW) is daily

@@ -169,7 +169,7 @@ class TestUsers:
     def test_disabling_ends_sessions_and_keeps_out(self, database: Database, vera: User) -> None:
         act(database, accounts.disable_user, "vera")
         with database.read() as session:
-            user = accounts.get_user(session, vera.id)
+            user = accounts.get_person(session, vera.id)
         assert user is not None
         assert (user.active, user.epoch) == (False, vera.epoch + 1)
 
@@ -196,7 +196,7 @@ class TestUsers:
     @pytest.mark.parametrize("user_id", [0, -1, 10**6])
     def test_numbers_that_are_nobody(self, database: Database, user_id: int) -> None:
         with database.read() as session:
-            assert accounts.get_user(session, user_id) is None
+            assert accounts.get_person(session, user_id) is None
 
     def test_people_are_listed_by_name(self, database: Database, vera: User) -> None:
         act(database, accounts.add_user, "abe", GOOD, Role.ADMIN)

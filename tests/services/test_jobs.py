@@ -237,6 +237,27 @@ class TestChange:
         job = office.act(jobs.resume_job, "a")
         assert job.next_run_time > datetime.now(UTC) + timedelta(days=2)
 
+    def test_a_shorter_interval_begins_from_now(self, office: Office) -> None:
+        """The start that was made up for the hour must not hold back the second."""
+        before = office.create(id="a", trigger=HOURLY)
+        assert before.trigger["anchored"] is True
+        second = before.trigger | {"hours": 0, "seconds": 1}
+        job = office.change("a", trigger=second)
+        assert job.next_run_time is not None
+        assert job.next_run_time - datetime.now(UTC) < timedelta(seconds=5)
+
+    def test_a_start_that_was_given_stays(self, office: Office) -> None:
+        start = {"start_date": "2030-01-01T09:00:00+00:00"}
+        office.create(id="a", trigger=HOURLY | start)
+        job = office.change("a", trigger={"type": "interval", "seconds": 1} | start)
+        assert job.next_run_time == datetime(2030, 1, 1, 9, tzinfo=UTC)
+
+    def test_the_same_interval_goes_on_as_it_was(self, office: Office) -> None:
+        before = office.create(id="a", trigger=HOURLY)
+        moment = before.next_run_time
+        job = office.change("a", trigger=HOURLY)
+        assert job.next_run_time == moment
+
     def test_a_finished_job_comes_back_with_a_new_trigger(self, office: Office) -> None:
         office.create(id="a")
         office.set_job("a", next_run_time=None, finished_reason="The task said so.")

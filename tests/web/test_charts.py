@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.storage.models import Run, RunState
+from dashboard.storage.models import RunState
 from dashboard.web.charts import (
     FEWEST_SLOTS,
     HEADROOM,
@@ -14,12 +16,15 @@ from dashboard.web.charts import (
     is_slow,
     slow_from,
 )
-from tests.rows import make_run
+from tests.rows import listed, make_run
+
+if TYPE_CHECKING:
+    from dashboard.history.run_list import ListedRun
 
 
-def runs(*seconds: float | None) -> list[Run]:
+def runs(*seconds: float | None) -> list[ListedRun]:
     """Make runs, the newest first."""
-    return [make_run(1000 - place, duration=each) for place, each in enumerate(seconds)]
+    return [listed(make_run(1000 - place, duration=each)) for place, each in enumerate(seconds)]
 
 
 def test_there_is_no_chart_of_nothing() -> None:
@@ -42,7 +47,7 @@ def test_marks_go_from_old_to_new_and_from_bottom_to_top() -> None:
 
 
 def test_a_run_that_never_started_stands_on_the_base() -> None:
-    missed = make_run(1, state=RunState.MISSED)
+    missed = listed(make_run(1, state=RunState.MISSED))
     chart = duration_chart([missed, *runs(3)], usual=None, long=None)
     assert chart is not None
     assert chart.marks[-1].y == chart.base
@@ -95,7 +100,7 @@ def test_slow_is_several_times_usual_and_longer_than_nearly_all(
 def test_a_bar_shows_a_duration_beside_the_usual_one() -> None:
     bar = duration_bar(20, 10, 12)
     assert bar is not None
-    assert (bar.share, bar.usual, bar.slow) == (0.667, 0.333, False)
+    assert (bar.width, bar.usual, bar.slow) == (32, 16, False)
     assert duration_bar(20, None, None) is None
     assert duration_bar(None, 10, 12) is None
     assert duration_bar(20, 0.0, 0.0) is None

@@ -553,6 +553,22 @@ def test_stale_edit_is_refused_and_merged_for_looking_over(admin: Person, book: 
     assert (job.name, job.notes, job.tags, job.version) == ("Second", "mine", ["my"], 3)
 
 
+def test_stale_edit_stays_stale_whatever_is_shown_in_between(admin: Person, book: Book) -> None:
+    job_id = book.add()
+    url = f"/jobs/{job_id}/edit"
+    mine = form_of(admin.get(url)) | {"max_instances": "2", "trigger.every": "0"}
+    assert admin.edit(job_id, notes="theirs").status_code == 303
+    refused = admin.post(url, mine)
+    assert refused.status_code == 422
+    again = form_of(admin.post(f"{url}/fields", form_of(refused) | {"trigger.every": "1"}))
+    answer = admin.post(url, again)
+    assert answer.status_code == 409
+    assert book.job(job_id).notes == "theirs"
+    assert admin.post(url, form_of(answer)).status_code == 303
+    job = book.job(job_id)
+    assert (job.notes, job.max_instances) == ("theirs", 2)
+
+
 def test_pausing_meanwhile_is_told_though_no_field_changed(admin: Person, book: Book) -> None:
     job_id = book.add("demo.nothing")
     mine = form_of(admin.get(f"/jobs/{job_id}/edit")) | {"notes": "mine"}

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 NOW = datetime.now(UTC)
 
 
-def lead(site: Site, until: datetime = NOW + timedelta(days=1)) -> None:
+def lead(site: Site, *, seconds: int = 3600) -> None:
+    """Let a scheduler hold the lease for so long."""
+    now = datetime.now(UTC)
     with site.database.write() as session:
-        values = {"holder": "app-1:7:abc", "renewed_at": NOW, "until": until}
+        until = now + timedelta(seconds=seconds)
+        values = {"holder": "app-1:7:abc", "renewed_at": now, "until": until}
         session.execute(update(Lease).values(**values))
 
 
@@ -101,7 +104,7 @@ def test_healthy(site: Site) -> None:
 
 
 def test_not_healthy_without_a_scheduler(site: Site) -> None:
-    lead(site, until=NOW - timedelta(seconds=1))
+    lead(site, seconds=-1)
     answer = site.client.get("/healthz")
     assert (answer.status_code, answer.json and answer.json["scheduler"]) == (503, "stopped")
 

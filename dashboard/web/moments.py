@@ -1,0 +1,38 @@
+"""Points in time as rows of lists write them, all of a page's from one clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dashboard.web.filters import absolute, display_zone, iso, relative
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time, in all the ways a row writes it."""
+
+    iso: str
+    relative: str
+    absolute: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The present, and the zone in which pages show times."""
+
+    now: datetime
+    zone: tzinfo
+
+    @classmethod
+    def read(cls) -> Clock:
+        """Return the clock of this request."""
+        return cls(datetime.now(UTC), display_zone())
+
+    def write(self, moment: datetime) -> Moment:
+        """Write a moment out."""
+        return Moment(iso(moment), relative(moment, self.now), absolute(moment, self.zone))

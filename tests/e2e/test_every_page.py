@@ -1,0 +1,152 @@
+"""What holds on every page: for the eye and for assistive technology, on a desk and on a phone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.e2e.people import Colleague
+from tests.e2e.screens import button, field, title
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Page, Playwright, StorageState
+
+    from tests.e2e.product import Product
+
+DESK, PHONE, SMALLEST = 1440, 390, 320
+SERIOUS = {"serious", "critical"}
+LONG = "a-name-without-any-place-to-break-it-" * 3
+
+PAGES = {
+    "now": "/",
+    "jobs": "/jobs",
+    "jobs, none found": "/jobs?q=no+such+job",
+    "jobs, search not understood": "/jobs?q=state:dancing",
+    "new job": "/jobs/new",
+    "job": "{job}",
+    "job that fails": "{failing}",
+    "job that is paused": "{paused}",
+    "question before pausing": "{job}/pause",
+    "edit": "{job}/edit",
+    "runs": "/runs",
+    "runs, filtered": "/runs?state=failed&since=24h&q=disk",
+    "runs, filter not understood": "/runs?since=yesterdayish",
+    "run": "{run}",
+    "run that failed": "{failed}",
+    "system": "/system",
+}
+
+
+@pytest.fixture(scope="module")
+def sights(
+    playwright: Playwright, product: Product, cookies_of: Callable[[str], StorageState]
+) -> Iterator[dict[str, str]]:
+    """Addresses at which there is something to see, texts too long for their places included."""
+    with Colleague.at(playwright, product.url, cookies_of(product.url)) as colleague:
+        job = colleague.add("Greetings", tags="mail, nightly", notes="See https://example.com/run.")
+        failing = colleague.add(
+            f"Failing {LONG}", "tests.fail", **{"parameters.message": f"no file {LONG * 5}"}
+        )
+        paused = colleague.add("Paused", notes=LONG, tags=LONG[:40])
+        run, failed = colleague.run(job, "succeeded"), colleague.run(failing, "failed")
+        colleague.act(paused, "pause", reason=f"waiting for {LONG}")
+        yield {"job": job, "failing": failing, "paused": paused, "run": run, "failed": failed}
+        colleague.tidy_up()
+
+
+def serious_faults(page: Page) -> list[str]:
+    """What makes the page hard or impossible to use for some people, as axe sees it."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{fault['id']} ({fault['impact']}): {node['target']} {node['html'][:200]}"
+        for fault in found
+        if fault["impact"] in SERIOUS
+        for node in fault["nodes"]
+    ]
+
+
+def look(page: Page, scheme: Literal["light", "dark"], width: int) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+
+
+@pytest.mark.parametrize("address", PAGES.values(), ids=PAGES)
+def test_everybody_can_use_it(page: Page, sights: dict[str, str], address: str) -> None:
+    page.goto(address.format(**sights))
+    faults = set()
+    for scheme in ("light", "dark"):
+        for width in (DESK, PHONE):
+            look(page, scheme, width)
+            faults |= {f"{scheme} {width}: {fault}" for fault in serious_faults(page)}
+    assert sorted(faults) == []
+    expect(title(page)).to_have_count(1)
+
+
+@pytest.mark.parametrize("address", PAGES.values(), ids=PAGES)
+def test_it_fits_on_a_phone(page: Page, sights: dict[str, str], address: str) -> None:
+    page.goto(address.format(**sights))
+    for width in (PHONE, SMALLEST):
+        look(page, "light", width)
+        needed = page.evaluate("document.documentElement.scrollWidth")
+        assert needed <= width, f"needs {needed} px of {width}: {sticking_out(page)}"
+
+
+def sticking_out(page: Page) -> list[str]:
+    """Name the elements that make a page wider than the window."""
+    outer: list[str] = page.evaluate("""() => [...document.querySelectorAll("main *, header *")]
+        .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+        .map((each) => each.outerHTML.slice(0, 120))""")
+    return outer[:5]
+
+
+@pytest.mark.browser_context_args(storage_state=None)
+def test_everybody_can_sign_in(page: Page) -> None:
+    page.goto("/login")
+    for scheme, width in (("light", DESK), ("dark", DESK), ("light", PHONE), ("dark", PHONE)):
+        look(page, scheme, width)
+        assert serious_faults(page) == []
+
+
+@pytest.mark.parametrize("action", ["Run now", "Pause", "Remove"])
+def test_everybody_can_use_the_dialogs(page: Page, sights: dict[str, str], action: str) -> None:
+    page.goto(sights["job"])
+    button(page, action).click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    for scheme, width in (("light", DESK), ("dark", PHONE)):
+        look(page, scheme, width)
+        assert serious_faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_everybody_can_use_a_form_with_mistakes(page: Page) -> None:
+    page.goto("/jobs/new")
+    field(page, "Trigger").select_option(label="Any of")
+    expect(page.get_by_role("group", name="Part 2")).to_be_visible()
+    button(page, "Create job").click()
+    expect(page.get_by_role("group", name="to put right")).to_be_visible()
+    for scheme, width in (("light", DESK), ("dark", PHONE)):
+        look(page, scheme, width)
+        assert serious_faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_choice_of_dark_or_light_is_kept(page: Page) -> None:
+    page.goto("/")
+    dark = page.locator("html[data-bs-theme=dark]")
+    expect(dark).to_have_count(0)
+    with page.expect_response("**/theme"):
+        button(page, "Dark").click()
+    expect(dark).to_have_count(1)
+    page.goto("/jobs")
+    expect(dark).to_have_count(1)
+    expect(button(page, "Dark")).to_have_attribute("aria-pressed", "true")
+    with page.expect_response("**/theme"):
+        button(page, "As the system").click()
+    expect(dark).to_have_count(0)
+    page.emulate_media(color_scheme="dark")
+    expect(dark).to_have_count(1)

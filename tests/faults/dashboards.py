@@ -1,0 +1,205 @@
+"""Real dashboards in processes of their own, started as a person would, and ended in every way."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import select
+
+from dashboard.runtime import open_database
+from dashboard.settings import Settings, load_settings
+from dashboard.storage.models import ACTIVE, Job, Lease, Run, RunState
+from tests.factories import new_run, wait_until
+from tests.rows import make_job
+
+if TYPE_CHECKING:
+    from dashboard.storage.db import Database
+
+ROOT = Path(__file__).parents[2]
+LISTENING = re.compile(r"Listening on (http://\S+)")
+
+TASKS = '''
+"""Tasks that leave their traces in a file of their own, which no crash of the dashboard undoes."""
+import os
+import time
+from pathlib import Path
+
+from dashboard import current_run, task
+
+TRACES = Path(__file__).with_name("traces")
+
+
+def trace(word):
+    file = os.open(TRACES, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{word} {current_run().id} {os.getpid()}\\n".encode())
+    os.close(file)
+
+
+@task(name="faults.work")
+def work(seconds: float = 0.0):
+    trace("begin")
+    time.sleep(seconds)
+    trace("end")
+'''
+
+
+@dataclass
+class Place:
+    """What the dashboards of one test share: data, tasks, and a look into the database."""
+
+    folder: Path
+    settings: Settings
+    database: Database
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, folder: Path, **options: Any) -> Self:
+        """Lay everything out in a folder; `options` are settings of all dashboards there."""
+        tasks = folder / "faults_tasks.py"
+        tasks.write_text(TASKS)
+        settings = load_settings(data=folder / "data", tasks=[str(tasks)], **options)
+        return cls(folder, settings, open_database(settings), options)
+
+    def add_job(self, job_id: str, **values: Any) -> None:
+        """Add a job of the task above that does not fire unless told otherwise."""
+        defaults = {"task": "faults.work", "next_run_time": None, "max_instances": 100}
+        with self.database.write() as session:
+            session.add(make_job(job_id, **(defaults | values)))
+
+    def ask(self, job_id: str, *, first: int = 0, count: int = 1, **values: Any) -> list[int]:
+        """Queue runs as a person does."""
+        defaults: dict[str, Any] = {
+            "task": "faults.work",
+            "parameters": {},
+            "state": RunState.QUEUED,
+            "origin": "manual",
+        }
+        runs = [new_run(job_id, first + n, **(defaults | values)) for n in range(count)]
+        with self.database.write() as session:
+            session.add_all(runs)
+            session.flush()
+            return [run.id for run in runs]
+
+    def runs(self, *states: RunState) -> list[Run]:
+        query = select(Run).order_by(Run.id)
+        if states:
+            query = query.where(Run.state.in_(states))
+        with self.database.read() as session:
+            return list(session.scalars(query))
+
+    def state(self, run_id: int) -> str:
+        with self.database.read() as session:
+            return session.get_one(Run, run_id).state.value
+
+    def job(self, job_id: str) -> Job:
+        with self.database.read() as session:
+            return session.get_one(Job, job_id)
+
+    def leader(self) -> int:
+        """Return the process id of whoever holds the lease."""
+        with self.database.read() as session:
+            return session.get_one(Lease, "scheduler").pid
+
+    def traces(self, word: str = "begin") -> list[int]:
+        """Return the runs that left this word, in order."""
+        file = self.folder / "traces"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [int(line.split()[1]) for line in lines if line.startswith(word)]
+
+    def pids(self) -> set[int]:
+        """Return the processes that tasks ran in."""
+        return {int(line.split()[2]) for line in (self.folder / "traces").read_text().splitlines()}
+
+    def settle(self) -> None:
+        """Wait until nothing is queued or running any more."""
+        wait_until(lambda: not self.runs(*ACTIVE), 30)
+
+    def start(self, **options: Any) -> Process:
+        """Start one more dashboard here and wait until it serves."""
+        return Process(self, {**self.options, **options})
+
+
+class Process:
+    """One dashboard: `python run.py`."""
+
+    def __init__(self, place: Place, options: dict[str, Any]) -> None:
+        command = [sys.executable, str(ROOT / "run.py"), "--port", "0"]
+        command += ["--data", str(place.settings.data), "--tasks", place.settings.tasks[0]]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("DASHBOARD_")}
+        for name, value in options.items():
+            environment[f"DASHBOARD_{name.upper()}"] = str(value)
+        self.output: list[str] = []
+        self._process = subprocess.Popen(
+            command,
+            cwd=place.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        self.pid = self._process.pid
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        self.output += self._process.stdout
+
+    @property
+    def said(self) -> str:
+        return "".join(self.output)
+
+    @property
+    def url(self) -> str:
+        return self.listens()
+
+    def listens(self) -> str:
+        """Wait until it serves and return its address."""
+        found = wait_until(self._address, 30)
+        return found.group(1)
+
+    def _address(self) -> re.Match[str] | None:
+        found = LISTENING.search("".join(list(self.output)))
+        assert found or self._process.poll() is None, self.said
+        return found
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Fetch a page and return its status and text."""
+        try:
+            with urllib.request.urlopen(self.listens() + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        """Send a signal: to the process alone, or to all of its terminal as Ctrl-C does."""
+        if group:
+            os.killpg(self.pid, number)
+        else:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it without a word, and reap it."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self.wait()
+
+    def wait(self, timeout: float = 30) -> int:
+        """Wait for its end and return its exit status."""
+        status = self._process.wait(timeout)
+        self._reader.join(timeout)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return status

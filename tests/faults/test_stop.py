@@ -1,0 +1,116 @@
+"""SIGTERM and Ctrl-C: intake ends, runs get their grace period, the rest is interrupted."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tests.factories import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.dashboards import Place, Process
+
+NEVER_ENDS = {"seconds": 600}
+
+
+def end(dashboard: Process, number: signal.Signals = signal.SIGTERM, *, group: bool = False) -> float:
+    """Send a signal, wait for the end, and return the seconds it took."""
+    began = time.monotonic()
+    dashboard.signal(number, group=group)
+    assert dashboard.wait() == 0, dashboard.said
+    return time.monotonic() - began
+
+
+def test_runs_end_within_the_grace_period_or_are_interrupted(
+    make_place: Callable[..., Place],
+) -> None:
+    place = make_place(shutdown_grace=2)
+    place.add_job("a")
+    now = datetime.now(UTC)
+    place.add_job(
+        "late", trigger={"type": "interval", "seconds": 1, "start_date": now.isoformat()}
+    )
+    [short] = place.ask("a", parameters={"seconds": 1})
+    [long] = place.ask("a", first=1, parameters=NEVER_ENDS)
+    dashboard = place.start()
+    wait_until(lambda: len(place.traces()) == 2, 30)
+    dashboard.signal(signal.SIGTERM)
+    wait_until(lambda: "stopping" in "".join(list(dashboard.output)))
+    late = place.ask("late", parameters={})
+    took = end(dashboard, signal.SIGCONT)
+    assert 1 < took < 3
+    assert place.state(short) == "succeeded"
+    assert place.state(long) == "interrupted"
+    assert [place.state(run_id) for run_id in late] == ["queued"]
+    assert place.leader() != dashboard.pid or not place.traces("late")
+    assert place.traces() == [short, long]
+
+
+def test_without_runs_it_ends_at_once(make_place: Callable[..., Place]) -> None:
+    place = make_place(shutdown_grace=60)
+    dashboard = place.start()
+    dashboard.get("/login")
+    assert end(dashboard) < 4
+    assert "Traceback" not in dashboard.said
+
+
+def test_a_second_signal_cuts_the_grace_period_short(make_place: Callable[..., Place]) -> None:
+    place = make_place(shutdown_grace=60)
+    place.add_job("a")
+    [run_id] = place.ask("a", parameters=NEVER_ENDS)
+    dashboard = place.start()
+    wait_until(place.traces, 30)
+    dashboard.signal(signal.SIGTERM)
+    wait_until(lambda: "stopping" in "".join(list(dashboard.output)))
+    assert end(dashboard) < 5
+    following = place.start()
+    wait_until(lambda: place.state(run_id) == "interrupted")
+    following.kill()
+
+
+def test_ctrl_c_leaves_worker_processes_their_grace_period(
+    make_place: Callable[..., Place],
+) -> None:
+    """A terminal sends it to every process of the dashboard."""
+    place = make_place(shutdown_grace=20)
+    place.add_job("a", executor="processes")
+    [run_id] = place.ask("a", executor="processes", parameters={"seconds": 1.5})
+    dashboard = place.start()
+    wait_until(place.traces, 30)
+    assert end(dashboard, signal.SIGINT, group=True) < 10
+    assert place.state(run_id) == "succeeded"
+    assert place.traces("end") == [run_id]
+
+
+def test_worker_processes_that_do_not_end_are_ended(make_place: Callable[..., Place]) -> None:
+    place = make_place(shutdown_grace=0.5)
+    place.add_job("a", executor="processes")
+    [run_id] = place.ask("a", executor="processes", parameters=NEVER_ENDS)
+    dashboard = place.start()
+    wait_until(place.traces, 30)
+    assert end(dashboard) < 4
+    assert place.state(run_id) == "interrupted"
+
+
+def test_a_locked_database_does_not_keep_it(make_place: Callable[..., Place]) -> None:
+    place = make_place(shutdown_grace=1)
+    place.add_job("a")
+    [run_id] = place.ask("a", parameters=NEVER_ENDS)
+    dashboard = place.start()
+    wait_until(place.traces, 30)
+    name = place.database.engine.url.database
+    assert name is not None
+    other = sqlite3.connect(name, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    took = end(dashboard)
+    other.execute("ROLLBACK")
+    other.close()
+    assert took < 5
+    following = place.start()
+    wait_until(lambda: place.state(run_id) == "interrupted")
+    following.kill()
