@@ -1,4 +1,4 @@
-"""A whole core for tests: real database, recorder and scheduler, driven by hand or by its thread."""
+"""A whole core for tests: real database, recorder and scheduler, ticking by hand or by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from sqlalchemy import delete, select, update
 
 from dashboard import tasks
 from dashboard.runtime import Runtime, make_runtime, open_database
-from dashboard.scheduling import jobstore
 from dashboard.services import audit, jobs
 from dashboard.settings import load_settings
 from dashboard.storage.db import Database, read_revision
@@ -271,11 +270,6 @@ def register() -> Iterator[Callable[..., None]]:
     yield register
     tasks._registry.clear()
     tasks._registry.update(before)
-
-
-def schedule_of(job: Any) -> Any:
-    """Parse a job's trigger without a cache."""
-    return jobstore.ScheduleCache().of(job)
 
 
 def new_run(job_id: str = "nightly", second: int = 0, **values: Any) -> Run:

@@ -174,18 +174,19 @@ def list_jobs(
     if cursor is not None:
         values |= {"after_value": cursor[0], "after_id": cursor[1]}
     found: list[Row[*tuple[Any, ...]]] = []
+    connection = session.connection()  # past the ORM, which adds a tenth of a page's time
     if cursor is None or cursor[0] is not None:
-        found += session.execute(_valued_part(search, sort, cursor is not None), values)
+        found += connection.execute(_valued_part(search, sort, cursor is not None), values)
     valued = len(found)
     if valued <= limit and sort != "name":
         continued = cursor is not None and cursor[0] is None
         values["rows"] = limit + 1 - valued
-        found += session.execute(_rest_part(search, sort, continued), values)
+        found += connection.execute(_rest_part(search, sort, continued), values)
     rows = [ListedJob(*row) for row in found[:limit]]
     more = len(found) > limit
     return JobPage(
         jobs=rows,
-        total=session.scalar(_count(search), values) or 0,
+        total=connection.scalar(_count(search), values) or 0,
         after=_make_cursor(rows[-1], ORDERS[sort], valued >= limit) if more else None,
     )
 

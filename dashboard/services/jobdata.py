@@ -85,7 +85,8 @@ def check_change(
         checks.run("parameters", lambda: _parameters(task, given))
     if "trigger" in data:
         finished = job.next_run_time is None and job.paused_at is None
-        checks.schedule(data["trigger"], unless=None if finished else job.trigger)
+        readable = isinstance(job.trigger, dict)
+        checks.schedule(data["trigger"], unless=job.trigger if readable and not finished else None)
     simple: dict[str, Callable[[Any], Any]] = {
         "name": _name,
         "executor": _executor,

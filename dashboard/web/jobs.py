@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -17,8 +16,9 @@ from dashboard.history.jobsearch import JobSearch
 from dashboard.scheduling import triggers
 from dashboard.storage.models import Health, JobState, Role
 from dashboard.web.access import role
-from dashboard.web.filters import absolute, duration, iso, percent, relative
-from dashboard.web.rendering import live_etag, not_modified, render
+from dashboard.web.filters import duration, percent
+from dashboard.web.moments import Clock
+from dashboard.web.rendering import live_etag, not_modified, piece, render
 from dashboard.web.state import dashboard_state
 from dashboard.web.strips import Strip, strip_of
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from flask import Response
 
     from dashboard.history.joblist import ListedJob
+    from dashboard.web.moments import Moment
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -47,8 +48,8 @@ def index() -> Response:
             return answer
         page = list_jobs(session, search, sort=sort, after=request.args.get("after"))
     base = url_for("dashboard.jobs.index")
-    now = datetime.now(UTC)
-    rows = [job_row(job, base, now) for job in page.jobs]
+    clock = Clock.read()
+    rows = [job_row(job, base, clock) for job in page.jobs]
     return render(
         "jobs/index.html",
         partial="jobs/_list.html",
@@ -68,15 +69,6 @@ def index() -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """A point in time, in all the ways a row writes it."""
-
-    iso: str
-    relative: str
-    absolute: str
-
-
-@dataclass(frozen=True, slots=True)
 class JobRow:
     """One row, ready to be drawn.
 
@@ -89,13 +81,13 @@ class JobRow:
     job: ListedJob
     state: JobState
     health: Health
-    sentence: str
-    raw: str
+    schedule: str  # drawn
     problem: str  # why it is broken, or what is wrong with its trigger
     next_run: Moment | None
     paused: Moment | None
     last_run: Moment | None
     strip: Strip | None
+    drawn_strip: str
     success_rate: str  # of the runs in the strip
     usual: str
 
@@ -114,44 +106,38 @@ class Chip:
     current: bool
 
 
-def job_row(job: ListedJob, base: str, now: datetime) -> JobRow:
+def job_row(job: ListedJob, base: str, clock: Clock) -> JobRow:
     """Prepare a row; `base` is the address of the list."""
     address = quote(job.id, safe="")
-    sentence, raw, problem = _describe(job.trigger, job.timezone)
+    schedule, problem = _describe(job.trigger, job.timezone)
     strip = strip_of(job.recent) if job.recent else None
     return JobRow(
         dom_id=f"job-{address}",
         url=f"{base}/{address}",
         job=job,
         state=job.state,
-        health=job.health(now),
-        sentence=sentence,
-        raw=raw,
+        health=job.health(clock.now),
+        schedule=schedule,
         problem=job.broken_reason or problem,
-        next_run=_moment(job.due, now),
-        paused=_moment(job.paused_at, now),
-        last_run=_moment(job.last_finished_at, now),
+        next_run=clock.write(job.due),
+        paused=clock.write(job.paused_at),
+        last_run=clock.write(job.last_finished_at),
         strip=strip,
+        drawn_strip=piece("strip", strip) if strip else "",
         success_rate=percent(strip.success_rate) if strip else "",
         usual=duration(job.usual_duration),
     )
 
 
-def _moment(moment: datetime | None, now: datetime) -> Moment | None:
-    if moment is None:
-        return None
-    return Moment(iso(moment), relative(moment, now), absolute(moment))
-
-
 @lru_cache(maxsize=4096)
-def _describe(trigger: str, timezone: str) -> tuple[str, str, str]:
-    """Return the trigger as a sentence, in short, and what is wrong with it."""
+def _describe(trigger: str, timezone: str) -> tuple[str, str]:
+    """Return the drawn trigger, and what is wrong with it."""
     data: dict[str, Any] = json.loads(trigger)
     try:
         schedule = triggers.load(data, timezone=timezone)
     except DashboardError as error:
-        return "Unreadable trigger", trigger, str(error)
-    return schedule.sentence, schedule.raw, ""
+        return piece("schedule", "Unreadable trigger", trigger, timezone), str(error)
+    return piece("schedule", schedule.sentence, schedule.raw, timezone), ""
 
 
 def _chips(search: JobSearch, sort: str) -> list[Chip]:

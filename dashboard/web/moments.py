@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from dashboard.web.filters import absolute, display_zone, iso, relative
 
@@ -33,6 +33,14 @@ class Clock:
         """Return the clock of this request."""
         return cls(datetime.now(UTC), display_zone())
 
-    def write(self, moment: datetime) -> Moment:
-        """Write a moment out."""
+    @overload
+    def write(self, moment: datetime) -> Moment: ...
+
+    @overload
+    def write(self, moment: datetime | None) -> Moment | None: ...
+
+    def write(self, moment: datetime | None) -> Moment | None:
+        """Write a moment out; None stays None."""
+        if moment is None:
+            return None
         return Moment(iso(moment), relative(moment, self.now), absolute(moment, self.zone))

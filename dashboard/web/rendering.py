@@ -23,6 +23,8 @@ from dashboard.web.assets import asset, folder
 from dashboard.web.shell import navigation, scheduler_now, shell, theme
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from sqlalchemy.orm import Session
     from werkzeug.wrappers import Response as AnyResponse
 
@@ -38,6 +40,7 @@ def templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(folder("templates")),
         autoescape=True,
+        auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -48,6 +51,7 @@ def templates() -> Environment:
         count=filters.count,
         csrf_token=csrf_token,
         draw_badge=lambda state: piece("badge", asset(SPRITE), str(state)),
+        draw_badges=draw_badges,
         draw_icon=lambda name, label=None: piece("icon", asset(SPRITE), name, label),
         here=here,
         look=filters.look,
@@ -63,8 +67,14 @@ def templates() -> Environment:
     return environment
 
 
-@lru_cache(maxsize=1024)
-def piece(name: str, *arguments: str | None) -> str:
+def draw_badges() -> dict[str, str]:
+    """Return the badges of all states, for rows that would ask for one each."""
+    sprite = asset(SPRITE)
+    return {state: piece("badge", sprite, state) for state in filters.LOOKS}
+
+
+@lru_cache(maxsize=4096)
+def piece(name: str, *arguments: Hashable) -> str:
     """Draw a macro of `_pieces.html`, once for the same arguments."""
     macro = getattr(templates().get_template("dashboard/_pieces.html").module, name)
     text: str = macro(*arguments)

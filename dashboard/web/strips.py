@@ -29,7 +29,7 @@ OUTLINES = {"failed": MARK, "interrupted": MARK}
 class Strip:
     """A strip ready to be drawn: a path to be stroked for each outcome, and the same in words."""
 
-    paths: list[tuple[str, str]]
+    paths: tuple[tuple[str, str], ...]
     text: str
     runs: int
     success_rate: float
@@ -58,7 +58,7 @@ def draw_strip(recent: Sequence[Sequence[Any]]) -> Strip:
         x += STEP
     counts = ", ".join(f"{len(shapes)} {state}" for state, shapes in paths.items())
     return Strip(
-        paths=[(state, "".join(shapes)) for state, shapes in paths.items()],
+        paths=tuple((state, "".join(shapes)) for state, shapes in paths.items()),
         text=f"Last {len(runs)} runs: {counts}; the newest {runs[-1][1]}.",
         runs=len(runs),
         success_rate=success_rate(runs) or 0.0,

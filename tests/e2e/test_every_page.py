@@ -73,6 +73,7 @@ def serious_faults(page: Page) -> list[str]:
 def look(page: Page, scheme: Literal["light", "dark"], width: int) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", scheme)
 
 
 @pytest.mark.parametrize("address", PAGES.values(), ids=PAGES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +22,8 @@ from tests.factories import new_run, wait_until
 from tests.rows import make_job
 
 if TYPE_CHECKING:
+    import signal
+
     from dashboard.storage.db import Database
 
 ROOT = Path(__file__).parents[2]
@@ -158,21 +159,16 @@ class Process:
 
     @property
     def said(self) -> str:
-        return "".join(self.output)
-
-    @property
-    def url(self) -> str:
-        return self.listens()
+        return "".join(list(self.output))
 
     def listens(self) -> str:
         """Wait until it serves and return its address."""
-        found = wait_until(self._address, 30)
-        return found.group(1)
+        return wait_until(self._address, 30)
 
-    def _address(self) -> re.Match[str] | None:
-        found = LISTENING.search("".join(list(self.output)))
+    def _address(self) -> str:
+        found = LISTENING.search(self.said)
         assert found or self._process.poll() is None, self.said
-        return found
+        return found.group(1) if found else ""
 
     def get(self, path: str) -> tuple[int, str]:
         """Fetch a page and return its status and text."""

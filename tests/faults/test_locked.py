@@ -38,7 +38,7 @@ def calls(register: Callable[..., None]) -> list[int]:
     calls: list[int] = []
 
     def note() -> None:
-        print("hello")
+        print("hello")  # noqa: T201
         calls.append(current_run().id)
 
     register(note, "test.note")
@@ -57,7 +57,9 @@ def add_jobs(core: Core) -> None:
         )
     with core.database.write() as session:
         session.add_all(
-            new_run("j0", n, state=RunState.QUEUED, task="test.note", parameters={}, origin="manual")
+            new_run(
+                "j0", n, state=RunState.QUEUED, task="test.note", parameters={}, origin="manual"
+            )
             for n in range(100)
         )
 

@@ -143,12 +143,12 @@ class TestStatistics:
         for number, state in enumerate(COUNTED * 3):
             count(database, finished(number, state, job_id=f"j{number % 2}"))
         [total] = stats_of(database, ALL_JOBS)
-        assert {state: getattr(total, state.value) for state in COUNTED} == dict.fromkeys(COUNTED, 3)
+        assert {state: getattr(total, state.value) for state in COUNTED} == dict.fromkeys(
+            COUNTED, 3
+        )
         assert total.seconds == 6.0
         [a], [b] = stats_of(database, "j0"), stats_of(database, "j1")
-        assert all(
-            getattr(a, state.value) + getattr(b, state.value) == 3 for state in COUNTED
-        )
+        assert all(getattr(a, state.value) + getattr(b, state.value) == 3 for state in COUNTED)
 
 
 def test_batches() -> None:
@@ -208,9 +208,7 @@ def test_health_and_statistics_are_what_a_recount_of_the_rows_gives(
                 measured = duration if state in {SUCCEEDED, FAILED} else None
                 moment = EPOCH + timedelta(seconds=second)
                 rows.append(
-                    new_run(
-                        job_id, second, state=state, finished_at=moment, duration=measured
-                    )
+                    new_run(job_id, second, state=state, finished_at=moment, duration=measured)
                 )
             session.add_all(rows)
             session.flush()
@@ -218,10 +216,10 @@ def test_health_and_statistics_are_what_a_recount_of_the_rows_gives(
                 session.connection(),
                 [
                     FinishedRun(
-                        row.id, row.job_id, row.state, row.scheduled_at, moment, row.duration
+                        row.id, row.job_id, row.state, row.scheduled_at, ended, row.duration
                     )
                     for row in rows
-                    if (moment := row.finished_at)
+                    if (ended := row.finished_at)
                 ],
             )
     runs, healths, stats = all_rows(database)

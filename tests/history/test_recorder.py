@@ -4,11 +4,11 @@ import sqlite3
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -63,9 +63,7 @@ def add_run(database: Database, job_id: str = "a", second: int = 0, **values: An
 
 def outcome(run_id: int, state: State = "succeeded", **values: Any) -> Outcome:
     start = EPOCH + timedelta(seconds=1)
-    return replace(
-        Outcome(run_id, state, start, start + timedelta(seconds=2), 2.0), **values
-    )
+    return replace(Outcome(run_id, state, start, start + timedelta(seconds=2), 2.0), **values)
 
 
 def line(run_id: int, seq: int = 1, text: str = "hello", **values: Any) -> LogLine:
@@ -166,7 +164,9 @@ class TestOutcomes:
     def test_a_run_that_was_pruned_meanwhile_is_no_problem(self, recorder: Recorder) -> None:
         end(recorder, outcome(10**9))
 
-    def test_pausing_and_finishing_are_audited(self, database: Database, recorder: Recorder) -> None:
+    def test_pausing_and_finishing_are_audited(
+        self, database: Database, recorder: Recorder
+    ) -> None:
         with database.write() as session:
             session.add_all([make_job("p"), make_job("f")])
         pausing, finishing = add_run(database, "p"), add_run(database, "f")
@@ -381,7 +381,7 @@ class TestTrouble:
             line(1, 500, at=datetime(2027, 1, 1)),  # noqa: DTZ001
             ProgressChange(1, object(), None, "", EPOCH),  # type: ignore[arg-type]
             StepChange(1, 1, "x", "no such state", EPOCH),  # type: ignore[arg-type]
-            line(1, 500, text=object()),
+            line(1, 500, text=object()),  # type: ignore[arg-type]
             line(1, 10**30),
             line(1, 500, text="\ud800"),
         ],
@@ -418,7 +418,9 @@ class TestTrouble:
             assert session.get_one(Job, "a").paused_at is not None
             assert session.get_one(JobHealth, "a").consecutive_failures == 1
 
-    @pytest.mark.parametrize("error", [KeyError("x"), RecursionError(), MemoryError(), OverflowError()])
+    @pytest.mark.parametrize(
+        "error", [KeyError("x"), RecursionError(), MemoryError(), OverflowError()]
+    )
     def test_nothing_ends_the_writer(
         self, database: Database, recorder: Recorder, error: Exception
     ) -> None:
@@ -461,8 +463,6 @@ def test_a_database_locked_by_somebody_else_costs_nothing_but_time(
 def test_a_server_that_cuts_all_connections_costs_nothing(
     database: Database, recorder: Recorder
 ) -> None:
-    from sqlalchemy import text
-
     run_ids = [add_run(database, second=n) for n in range(20)]
     stop = threading.Event()
 
@@ -493,4 +493,3 @@ def test_a_server_that_cuts_all_connections_costs_nothing(
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(RunLog)) == 400
         assert session.get_one(RunStats, ("a", EPOCH)).succeeded == 20
-    assert datetime.now(UTC)

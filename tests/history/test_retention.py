@@ -38,9 +38,7 @@ def add(database: Database, *ages: float, job_id: str = "a", **values: Any) -> l
             session.add(run)
             session.flush()
             ids.append(run.id)
-            session.add(
-                RunLog(run_id=run.id, seq=1, at=moment, level="INFO", logger="x", text="x")
-            )
+            session.add(RunLog(run_id=run.id, seq=1, at=moment, level="INFO", logger="x", text="x"))
             session.add(
                 RunStep(
                     run_id=run.id, index=1, name="x", state=RunState.SUCCEEDED, started_at=moment

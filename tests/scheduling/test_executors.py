@@ -263,7 +263,7 @@ class TestThreads:
         def talk(name: str) -> None:
             for number in range(50):
                 together.wait(10)
-                print(name, number)
+                print(name, number)  # noqa: T201
 
         register(talk, "test.talk")
         claims = [claim("test.talk", name=name) for name in "ab"]

@@ -21,6 +21,13 @@ def log(database: Database) -> list[Audit]:
         return list(session.scalars(select(Audit).order_by(Audit.id)))
 
 
+def add_and_fail(database: Database, error: Exception) -> None:
+    with audit.transaction(database) as session, audit.action(session, ADMIN, "x.do", "a"):
+        session.add(make_job("a"))
+        session.flush()
+        raise error
+
+
 def test_an_action_and_its_note_are_one_transaction(database: Database) -> None:
     with audit.transaction(database) as session, audit.action(session, ADMIN, "x.do", "a") as entry:
         session.add(make_job("a"))
@@ -36,14 +43,8 @@ def test_an_action_and_its_note_are_one_transaction(database: Database) -> None:
 
 
 def test_a_refusal_undoes_the_action_and_is_noted_all_the_same(database: Database) -> None:
-    with (
-        pytest.raises(Conflict, match="no"),
-        audit.transaction(database) as session,
-        audit.action(session, ADMIN, "x.do", "a"),
-    ):
-        session.add(make_job("a"))
-        session.flush()
-        raise Conflict("no")
+    with pytest.raises(Conflict, match="no"):
+        add_and_fail(database, Conflict("no"))
     with database.read() as session:
         assert session.get(Job, "a") is None
     [noted] = log(database)
@@ -51,14 +52,8 @@ def test_a_refusal_undoes_the_action_and_is_noted_all_the_same(database: Databas
 
 
 def test_a_program_error_undoes_the_action_too(database: Database) -> None:
-    with (
-        pytest.raises(ZeroDivisionError),
-        audit.transaction(database) as session,
-        audit.action(session, ADMIN, "x.do", "a"),
-    ):
-        session.add(make_job("a"))
-        session.flush()
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        add_and_fail(database, ZeroDivisionError())
     with database.read() as session:
         assert session.get(Job, "a") is None
 

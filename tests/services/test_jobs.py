@@ -17,6 +17,7 @@ from dashboard.errors import (
     StaleEdit,
 )
 from dashboard.services import audit, jobs
+from dashboard.storage.db import read_revision
 from dashboard.storage.models import (
     Audit,
     Health,
@@ -166,8 +167,9 @@ class TestCreate:
     def test_a_strange_field_is_refused_and_even_that_is_noted(
         self, office: Office, name: str
     ) -> None:
+        fields: dict[str, Any] = {name: name}
         with pytest.raises(Invalid):
-            office.create(**{name: name})
+            office.create(**fields)
         assert office.last_entry().outcome == "refused"
 
     @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ class TestChange:
     def test_a_stale_edit_is_refused(self, office: Office) -> None:
         office.create(id="a")
         office.change("a", version=1, name="B")
-        with pytest.raises(StaleEdit, match="version 1.*version 2"):
+        with pytest.raises(StaleEdit, match=r"version 1.*version 2"):
             office.change("a", version=1, name="C")
         assert office.job("a").name == "B"
 
@@ -274,7 +276,12 @@ class TestChange:
     def test_an_operator_may_change_the_trigger_and_nothing_else(self, office: Office) -> None:
         office.create(id="a")
         office.change("a", actor=OPERATOR, trigger={"type": "interval", "days": 3})
-        for data in ({"name": "B"}, {"trigger": HOURLY, "name": "B"}, {"parameters": {}}):
+        changes: list[dict[str, Any]] = [
+            {"name": "B"},
+            {"trigger": HOURLY, "name": "B"},
+            {"parameters": {}},
+        ]
+        for data in changes:
             with pytest.raises(NotAllowed):
                 office.change("a", actor=OPERATOR, **data)
         with pytest.raises(NotAllowed):
@@ -287,9 +294,10 @@ class TestChange:
         assert job.broken_reason is None
         assert job.next_run_time is not None
 
-    def test_a_broken_trigger_is_repaired_by_a_new_one(self, office: Office) -> None:
+    @pytest.mark.parametrize("trigger", [{"type": "?"}, {}, [1], "daily", 7, None])
+    def test_a_broken_trigger_is_repaired_by_a_new_one(self, office: Office, trigger: Any) -> None:
         office.create(id="a")
-        office.set_job("a", trigger={"type": "?"}, broken_reason="Its trigger cannot be read")
+        office.set_job("a", trigger=trigger, broken_reason="Its trigger cannot be read")
         job = office.change("a", trigger={"type": "interval", "days": 1})
         assert job.broken_reason is None
         assert job.next_run_time is not None
@@ -483,8 +491,6 @@ class TestState:
 
 
 def test_every_change_raises_the_revision(office: Office) -> None:
-    from dashboard.storage.db import read_revision
-
     def revision() -> int:
         with office.database.read() as session:
             return read_revision(session)

@@ -3,12 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from alembic import command
 from sqlalchemy import inspect, select, text
 
-from dashboard.storage import migrate
 from dashboard.storage.db import Database, read_revision
 from dashboard.storage.migrate import SchemaTooNew, differences, upgrade
 from dashboard.storage.models import Base, Job, Lease
@@ -72,14 +72,14 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(
     empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is one transaction, although SQLite's driver by itself commits before a CREATE TABLE."""
-    original = migrate.command.upgrade
+    original = command.upgrade
 
-    def fail_at_the_end(*arguments: object) -> None:
-        original(*arguments)  # type: ignore[arg-type]
+    def fail_at_the_end(*arguments: Any) -> None:
+        original(*arguments)
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(migrate.command, "upgrade", fail_at_the_end)
+        patch.setattr(command, "upgrade", fail_at_the_end)
         with pytest.raises(ZeroDivisionError):
             upgrade(empty)
     assert tables(empty) == set()
@@ -112,8 +112,8 @@ def test_processes_that_start_together_wait_for_each_other(empty: Database) -> N
 
 
 def migrate_program(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dashboard.storage.migrate", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    program = [sys.executable, "-m", "dashboard.storage.migrate", *arguments]
+    return subprocess.run(program, capture_output=True, text=True, check=False)
 
 
 def test_the_program_checks_and_upgrades(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_height_is_duration_and_shape_is_outcome() -> None:
 
 def test_no_durations_at_all() -> None:
     assert draw_strip([run("missed", None)]).paths
-    assert draw_strip([run("succeeded", 0.0)]).paths == [("succeeded", "M147 24v-4")]
+    assert draw_strip([run("succeeded", 0.0)]).paths == (("succeeded", "M147 24v-4"),)
 
 
 def test_only_the_last_runs_are_drawn() -> None:
