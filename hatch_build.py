@@ -35,8 +35,8 @@ NPM_CI = (
 INPUTS = ("package.json", "package-lock.json", "hatch_build.py", "LICENSE")
 STAMP = "stamp.txt"
 
-# htmx first, then its extensions: as separate files they would race with htmx's own start.
-SCRIPTS = ("htmx.org/dist/htmx.min.js", "htmx.org/dist/ext/hx-ptag.min.js")
+# Extensions of htmx would be named here after it: as separate files they race with its start.
+SCRIPTS = ("htmx.org/dist/htmx.min.js",)
 STYLES = "@tabler/core/dist/css/tabler.min.css"
 FONTS = {
     "inter-latin.woff2": "@fontsource-variable/inter/files/inter-latin-wght-normal.woff2",
