@@ -60,6 +60,6 @@ def make_run(number: int, job_id: str = "nightly", **values: Any) -> Run:
 
 def listed(run: Run, *, usual: float | None = None, long: float | None = None) -> ListedRun:
     """Return a run as lists of runs have it."""
-    rest = {"usual_duration": usual, "long_duration": long}
-    columns = [field.name for field in fields(ListedRun) if field.name not in rest]
-    return ListedRun(**{name: getattr(run, name) for name in columns}, **rest)
+    values: dict[str, Any] = {"usual_duration": usual, "long_duration": long}
+    columns = [field.name for field in fields(ListedRun) if field.name not in values]
+    return ListedRun(**values, **{name: getattr(run, name) for name in columns})

@@ -58,8 +58,7 @@ class Recorder:
         self._hurry = False
         self._thread: threading.Thread | None = None
         self._on_written: Callable[[], None] = lambda: None
-        self.hold_back = False
-        """Set while runs wait for a free slot: what has ended can be written a moment later."""
+        self._held_back = False
         self.failing_since: datetime | None = None
 
     def when_written(self, callback: Callable[[], None]) -> None:
@@ -101,6 +100,13 @@ class Recorder:
         if outcome is not None:
             self._put(outcome)
 
+    def hold_back(self, late: bool) -> None:  # noqa: FBT001 -- it is all there is to say
+        """Say whether runs are late: then what has ended is written a moment later."""
+        if self._held_back != late:
+            with self._changed:
+                self._held_back = late
+                self._changed.notify_all()
+
     def flush(self, timeout: float = 10) -> bool:
         """Wait until everything queued so far is committed; False after `timeout` seconds."""
         with self._changed:
@@ -113,7 +119,7 @@ class Recorder:
         with self._changed:
             self._queue.append(item)
             self._taken += 1
-            if len(self._queue) == 1:
+            if len(self._queue) in {1, BATCH}:
                 self._changed.notify_all()
 
     def _work(self) -> None:
@@ -123,7 +129,7 @@ class Recorder:
                 if not self._queue:
                     return
                 self._changed.wait_for(self._is_urgent, LINGER)
-                self._changed.wait_for(lambda: not self.hold_back or self._is_urgent(), HOLD_BACK)
+                self._changed.wait_for(lambda: not self._held_back or self._is_urgent(), HOLD_BACK)
                 self._hurry = False
                 batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             self._write_until_done(batch)

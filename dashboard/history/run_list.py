@@ -147,7 +147,7 @@ def list_runs(
     span = _within_time(session, wanted, _Span(after, before, newest_first))
     index, edge = _furthest_reaching(session, wanted, span)
     part = span if edge is None else span.up_to(edge)
-    found = session.connection().execute(_page(index, wanted, part, limit + 1)).all()
+    found = session.execute(_page(index, wanted, part, limit + 1)).all()
     more = len(found) > limit
     listed = [ListedRun(*row) for row in found[:limit]]
     if not newest_first:

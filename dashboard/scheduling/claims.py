@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text, bindparam, cast, func, literal, select, text, update
+from sqlalchemy import Text, bindparam, cast, func, literal, or_, select, text, update
 
 from dashboard.errors import Invalid
 from dashboard.history.health import (
@@ -75,9 +75,18 @@ _ADVANCE = (
     .where(Job.id == bindparam("of_job"))
     .values(next_run_time=bindparam("following"), finished_reason=bindparam("end"))
 )
+# A run of this process that is not in flight has ended; its row will say so in a moment.
 _ACTIVE_COUNTS = (
     select(Run.job_id, func.count())
-    .where(text(ACTIVE_RUN), Run.job_id.in_(bindparam("ids", expanding=True)))
+    .where(
+        text(ACTIVE_RUN),
+        Run.job_id.in_(bindparam("ids", expanding=True)),
+        or_(
+            Run.process.is_(None),
+            Run.process != bindparam("me"),
+            Run.id.in_(bindparam("in_flight", expanding=True)),
+        ),
+    )
     .group_by(Run.job_id)
 )
 _COPIED = {"job_name": Job.name, "task": Job.task, "parameters": Job.parameters}
@@ -132,15 +141,24 @@ class Due:
 
 
 def claim_due(
-    connection: Connection, now: datetime, schedule_of: Callable[[str, str], Schedule]
+    connection: Connection,
+    now: datetime,
+    schedule_of: Callable[[str, str], Schedule],
+    *,
+    process: str = "",
+    in_flight: Sequence[int] = (),
 ) -> Due:
-    """Write a run for every fire time up to `now` and advance the jobs past it."""
+    """Write a run for every fire time up to `now` and advance the jobs past it.
+
+    Runs of `process` count as running only while they are `in_flight`: a job must not be skipped
+    because the row of its last run is written a moment after the run has ended.
+    """
     due = Due()
     jobs = connection.execute(_DUE, {"now": now}).all()
     if not jobs:
         return due
     due.more = len(jobs) == DUE_A_TICK
-    active = _active_counts(connection, [job.id for job in jobs])
+    active = _active_counts(connection, [job.id for job in jobs], process, in_flight)
     on_time: list[Row[Any]] = []
     runs: list[dict[str, Any]] = []
     advanced: list[dict[str, Any]] = []
@@ -207,10 +225,13 @@ def _with_jitter(moment: datetime | None, schedule: Schedule) -> datetime | None
     return moment + timedelta(seconds=random.uniform(0, schedule.jitter))  # noqa: S311 -- no secret
 
 
-def _active_counts(connection: Connection, job_ids: Sequence[str]) -> dict[str, int]:
+def _active_counts(
+    connection: Connection, job_ids: Sequence[str], process: str, in_flight: Sequence[int]
+) -> dict[str, int]:
     counts: dict[str, int] = {}
     for ids in batches(job_ids, ROWS_A_QUERY):
-        counts |= dict(connection.execute(_ACTIVE_COUNTS, {"ids": ids}).all())
+        values = {"ids": ids, "me": process, "in_flight": in_flight}
+        counts |= dict(connection.execute(_ACTIVE_COUNTS, values).all())
     return counts
 
 

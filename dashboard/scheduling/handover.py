@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 -- a dataclass field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy import bindparam, func, literal_column, select, text, update
 
 from dashboard.history.health import ROWS_A_QUERY, FinishedRun, batches, count_finished
 from dashboard.records import RunIdentity
 from dashboard.scheduling.claims import is_too_late, too_late
 from dashboard.scheduling.executors import Claim
-from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState
+from dashboard.storage.models import ACTIVE_RUN, QUEUED_RUN, Job, Origin, Run, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _START = (
         process=bindparam("in_process"),
     )
 )
-_ANY_QUEUED = select(Run.id).where(text(ACTIVE_RUN), Run.state == RunState.QUEUED).limit(1)
+_ANY_QUEUED = select(Run.id).where(text(QUEUED_RUN)).limit(1)
 
 
 def _waiting() -> Select[Any]:
@@ -63,7 +63,7 @@ def _waiting() -> Select[Any]:
         )
         .join(Job, Job.id == Run.job_id)
         .where(
-            Run.state == RunState.QUEUED,
+            Run.state == literal_column("'queued'"),  # as the index says it: QUEUED_RUN
             Run.executor == bindparam("of_executor"),
             running < Job.max_instances,
         )

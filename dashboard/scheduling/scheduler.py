@@ -205,7 +205,6 @@ class DashboardScheduler(BackgroundScheduler):
             return False
         # Committed: from here on these runs are ours to start, and nobody else's.
         due, handed = found
-        self._recorder.hold_back = handed.more or due.more
         for alias, batch in handed.claims.items():
             self.executors[alias].hand_over(batch)
         self._announce(due, handed)
@@ -221,7 +220,13 @@ class DashboardScheduler(BackgroundScheduler):
             if not was_leading:
                 self._take_over(session, now)
             connection = session.connection()
-            due = claims.claim_due(connection, now, self._schedules.of)
+            due = claims.claim_due(
+                connection,
+                now,
+                self._schedules.of,
+                process=self.identity.process,
+                in_flight=self._in_flight(),
+            )
             doubtful = handover.committed(connection, self._doubtful, self.identity)
             free = {
                 alias: executor.free - len(doubtful.get(alias, ()))
@@ -232,8 +237,16 @@ class DashboardScheduler(BackgroundScheduler):
             if due.any or handed.any or not was_leading:
                 raise_revision(session)
             self._backlog = handed.more or handover.anything_queued(connection)
+            full = min(free.values()) <= 0
+            self._recorder.hold_back(due.more or handed.more or (full and self._backlog))
             self._doubtful = handed.claims
         return due, handed
+
+    def _in_flight(self) -> list[int]:
+        """Return the runs of this process that have not ended, or may yet be started."""
+        batches = [executor.in_flight for executor in self.executors.values()]
+        batches += self._doubtful.values()
+        return [claim.identity.id for batch in batches for claim in batch]
 
     def _take_over(self, session: Session, now: datetime) -> None:
         """Set right what the previous leader left, in the transaction that takes the lease."""

@@ -52,6 +52,9 @@ ACTIVE_RUN = "state IN ('queued', 'running')"
 
 MAY_FIRE = "paused_at IS NULL AND broken_reason IS NULL"
 
+QUEUED_RUN = "state = 'queued'"
+"""Likewise, for the index over the queue of each executor."""
+
 PROBLEMS = (RunState.FAILED, RunState.INTERRUPTED)
 """The final states that make a job unhealthy."""
 
@@ -240,7 +243,8 @@ class Run(Base):
         UniqueConstraint("job_id", "scheduled_at", "attempt", name="uq_run_fire_time"),
         Index("ix_run_job", "job_id", "id"),
         Index("ix_run_state", "state", "id"),
-        # Tiny whatever the history: what is queued or running, by job.
+        # Tiny whatever the history: what waits for each executor, and what is active of each job.
+        Index("ix_run_queue", "executor", "id", **_only_where(QUEUED_RUN)),
         Index("ix_run_active", "job_id", "state", **_only_where(ACTIVE_RUN)),
         Index("ix_run_fingerprint", "fingerprint", "id", **_only_where("fingerprint IS NOT NULL")),
     )

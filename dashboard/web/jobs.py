@@ -87,7 +87,7 @@ class JobRow:
     paused: Moment | None
     last_run: Moment | None
     strip: Strip | None
-    drawn_strip: str
+    drawn_strip: str  # drawn once for the same runs, like the schedule
     success_rate: str  # of the runs in the strip
     usual: str
 

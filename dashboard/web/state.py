@@ -35,7 +35,6 @@ class DashboardState:
     load_problems: tuple[LoadProblem, ...] = field(default=())
     """Task modules that could not be imported at start."""
 
-
     @contextmanager
     def change(self) -> Iterator[Session]:
         """Open the one transaction of a request that changes something.

@@ -150,7 +150,9 @@ class Watch:
         kind = response.request.resource_type
         allowed = {401, 409, 422} if kind in {"document", "fetch", "xhr"} else set()
         if response.status >= 400 and response.status not in allowed:
-            self.complaints.append(f"{response.status} for {response.request.method} {response.url}")
+            self.complaints.append(
+                f"{response.status} for {response.request.method} {response.url}"
+            )
 
     def _failed(self, request: Request) -> None:
         # A page that is left gives up what it was still asking for.

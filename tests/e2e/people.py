@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 _RUN = re.compile(r'href="(/runs/[0-9]+)"')
 HOURLY = {"trigger.type": "interval", "trigger.every": "1", "trigger.unit": "hours"}
-EVERY_SECOND = {"trigger.type": "interval", "trigger.every": "1", "trigger.unit": "seconds"}
 
 
 def sign_in(playwright: Playwright, url: str) -> StorageState:
     """Sign in without a browser, and return the cookies."""
     remote = playwright.request.new_context(base_url=url)
-    form = {"csrf_token": _token(remote.get("/login")), "name": ADMIN, "password": PASSWORD}
-    answer = remote.post("/login", form=form, max_redirects=0)
+    token = _token(remote.get("/login"))
+    answer = remote.post(
+        "/login",
+        form={"csrf_token": token, "name": ADMIN, "password": PASSWORD},
+        max_redirects=0,
+    )
     assert answer.status == 303, _complaint(answer)
     state = remote.storage_state()
     remote.dispose()

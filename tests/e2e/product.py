@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 ADMIN = "admin"
-PASSWORD = "the-password-of-the-tests"  # noqa: S105 -- of servers that live for seconds
+PASSWORD = "the-password-of-the-tests"
 PATIENCE = 60
 _LISTENING = re.compile(r"^Listening on (http://\S+)$", re.MULTILINE)
 

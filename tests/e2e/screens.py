@@ -24,7 +24,7 @@ def title(page: Page) -> Locator:
     return page.get_by_role("heading", level=1)
 
 
-def field(page: Page, label: str) -> Locator:
+def field(page: Page | Locator, label: str) -> Locator:
     """A field by its whole label."""
     return page.get_by_label(label, exact=True)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.e2e.people import EVERY_SECOND
 from tests.e2e.screens import LIVE, button, field, runs, title
 
 if TYPE_CHECKING:
@@ -22,7 +21,9 @@ def test_run_now_runs_it_and_leaves_the_schedule_alone(
     page: Page, colleague: Colleague, job_name: str
 ) -> None:
     page.goto(colleague.add(job_name))
-    first = page.get_by_role("list", name="fire times").get_by_role("listitem").first.locator("time")
+    first = (
+        page.get_by_role("list", name="fire times").get_by_role("listitem").first.locator("time")
+    )
     due = first.get_attribute("datetime")
     button(page, "Run now").click()
     dialog = page.get_by_role("dialog", name="Run")
@@ -118,7 +119,7 @@ def test_a_dialog_can_be_left_without_doing_anything(
 def test_a_stale_edit_is_refused_and_says_what_changed(
     page: Page, colleague: Colleague, job_name: str
 ) -> None:
-    job = colleague.add(job_name, **{"notes": "as it was"})
+    job = colleague.add(job_name, notes="as it was")
     page.goto(f"{job}/edit")
     field(page, "Tags").fill("mine")
     colleague.change(job, 1, notes="as the colleague wrote")
@@ -139,7 +140,9 @@ def test_markup_in_names_and_errors_is_only_text(
 ) -> None:
     name = f"{job_name} {HOSTILE}"
     job = colleague.add(
-        name, "tests.fail", **{"parameters.message": HOSTILE, "notes": HOSTILE, "tags": "<b>tag</b>"}
+        name,
+        "tests.fail",
+        **{"parameters.message": HOSTILE, "notes": HOSTILE, "tags": "<b>tag</b>"},
     )
     colleague.act(job, "run")
     page.goto(job)

@@ -28,9 +28,7 @@ def reload_until(page: Page, state: str) -> None:
     wait_until(seen)
 
 
-def test_a_job_is_added_previewed_and_run(
-    page: Page, colleague: Colleague, job_name: str
-) -> None:
+def test_a_job_is_added_previewed_and_run(page: Page, colleague: Colleague, job_name: str) -> None:
     open_form(page)
     field(page, "Task").select_option("tests.greet")
     field(page, "Trigger").select_option(label="Crontab")

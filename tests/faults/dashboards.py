@@ -149,7 +149,7 @@ class Process:
             text=True,
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.pid = self._process.pid
 

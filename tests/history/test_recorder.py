@@ -276,7 +276,7 @@ class TestFlush:
     ) -> None:
         monkeypatch.setattr(recorder_module, "LINGER", 60)
         monkeypatch.setattr(recorder_module, "HOLD_BACK", 60)
-        recorder.hold_back = True
+        recorder.hold_back(True)
         recorder.emit(line(1))
         assert recorder.flush(timeout=10)
 

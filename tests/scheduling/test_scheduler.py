@@ -432,7 +432,7 @@ class TestTrouble:
     ) -> None:
         failed = threading.Event()
 
-        def fail(*_: object) -> Any:
+        def fail(*_: object, **__: object) -> Any:
             failed.set()
             raise error
 

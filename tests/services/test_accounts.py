@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 from sqlalchemy import select
 
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 HERE = "192.0.2.1"
 GOOD = "correct horse"
+
+
+@pytest.fixture(autouse=True)
+def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash quickly: what makes argon2 safe is what makes tests slow."""
+    monkeypatch.setattr(accounts, "_hasher", PasswordHasher(time_cost=1, memory_cost=64))
 
 
 def act(database: Database, action: Callable[..., Any], *arguments: Any, actor: Any = ADMIN) -> Any:

@@ -269,6 +269,13 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
             postgresql_where=sa.text("fingerprint IS NOT NULL"),
         )
         batch_op.create_index("ix_run_job", ["job_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_run_queue",
+            ["executor", "id"],
+            unique=False,
+            sqlite_where=sa.text("state = 'queued'"),
+            postgresql_where=sa.text("state = 'queued'"),
+        )
         batch_op.create_index("ix_run_state", ["state", "id"], unique=False)
 
     op.create_table(
