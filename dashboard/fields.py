@@ -29,11 +29,11 @@ _MOST_DIGITS = 1000
 _LONGEST_JSON_LINE = 60
 
 _PHRASES = {
-    "minimum": "at least {:g}",
-    "exclusiveMinimum": "greater than {:g}",
-    "maximum": "at most {:g}",
-    "exclusiveMaximum": "less than {:g}",
-    "multipleOf": "a multiple of {:g}",
+    "minimum": "at least {:,.12g}",
+    "exclusiveMinimum": "greater than {:,.12g}",
+    "maximum": "at most {:,.12g}",
+    "exclusiveMaximum": "less than {:,.12g}",
+    "multipleOf": "a multiple of {:,.12g}",
     "minLength": "at least {} characters",
     "maxLength": "at most {} characters",
     "minItems": "at least {} items",

@@ -25,6 +25,7 @@ LOOKS: tuple[tuple[Literal["light", "dark"], int], ...] = (
     ("light", PHONE),
     ("dark", PHONE),
 )
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 SERIOUS = {"serious", "critical"}
 LONG = "a-name-without-any-place-to-break-it-" * 3
 
@@ -69,6 +70,7 @@ def look(page: Page, scheme: Literal["light", "dark"], width: int) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     expect(page.locator("html")).to_have_attribute("data-bs-theme", scheme)
+    page.evaluate(DRAWN)
 
 
 def faults(page: Page) -> set[str]:
