@@ -149,6 +149,10 @@
   };
   const retire = () => {
     for (const note of toasts.querySelectorAll("[data-toast]:not([data-retiring])")) {
+      // Said once more, it replaces what said so before.
+      for (const other of toasts.querySelectorAll("[data-retiring]")) {
+        if (other.textContent === note.textContent) other.remove();
+      }
       note.dataset.retiring = "";
       if (note.dataset.toast !== "bad") setTimeout(() => note.remove(), 8000);
     }

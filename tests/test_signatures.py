@@ -10,7 +10,7 @@ from dashboard.errors import Invalid
 from dashboard.parameters import Parameters
 
 if TYPE_CHECKING:
-    from tests.nowhere import NotThere  # type: ignore[import-not-found]
+    from decimal import Decimal as NotThere
 
 
 def test_positional_and_keyword_only_parameters_reach_their_places() -> None:
@@ -97,6 +97,7 @@ def test_secrets_are_refused_wherever_they_hide(annotation: Any) -> None:
 
 
 def test_an_unresolvable_return_annotation_does_no_harm() -> None:
-    def function(value: int) -> NotThere: ...
+    def function(value: int) -> NotThere:
+        return NotThere(value)
 
     assert Parameters(function).bind({"value": 1}) == ((), {"value": 1})
