@@ -7,6 +7,7 @@ the pages show it. Moments and durations differ from one drawing to the next, th
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ def show_run(page: Page) -> None:
     """Show a run in the middle of its work."""
     page.goto("/jobs/order-import")
     page.get_by_role("table", name="Runs of this job").get_by_role("link").first.click()
-    steps = page.get_by_role("region", name="Steps").get_by_role("listitem")
-    expect(steps).to_have_count(3, timeout=PATIENCE)
+    progress = page.get_by_role("region", name="Progress")
+    expect(progress).to_contain_text(re.compile("[2-4],[0-9]{3} of 5,000"), timeout=PATIENCE)
     expect(page.get_by_role("log").get_by_text("left out")).to_have_count(3)
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dashboard.scheduling.triggers import Schedule
-    from dashboard.settings import Settings
     from dashboard.storage.db import Database
 
 logger = logging.getLogger(__name__)
@@ -129,10 +128,9 @@ def cancel_queued(session: Session, job_id: str, now: datetime) -> None:
 class TableJobStore(BaseJobStore):
     """The table `job` as an APScheduler job store. It never deletes what it cannot read."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database) -> None:
         """Serve the jobs of `database`."""
         self._database = database
-        self._settings = settings
 
     def lookup_job(self, job_id: str) -> StockJob | None:
         """Return one job; None for one that is unknown or broken."""

@@ -94,7 +94,7 @@ class DashboardScheduler(BackgroundScheduler):
         self._doubtful: dict[str, list[Claim]] = {}  # claims whose commit failed
         self._look = min(LOOK, settings.lease_seconds / 4)
         self._hot = True  # the last tick found work: look again without asking first
-        self._rows = jobstore.TableJobStore(database, settings)
+        self._rows = jobstore.TableJobStore(database)
         # APScheduler's own grace is one second, which any busy moment exceeds.
         defaults = {"misfire_grace_time": settings.misfire_grace}
         super().__init__(timezone=UTC, job_defaults=defaults)

@@ -32,7 +32,6 @@ LONG = "a-name-without-any-place-to-break-it-" * 3
 PAGES = {
     "now": "/",
     "jobs": "/jobs",
-    "jobs, none found": "/jobs?q=no+such+job",
     "jobs, search not understood": "/jobs?q=state:dancing",
     "new job": "/jobs/new",
     "job": "{job}",
@@ -41,7 +40,6 @@ PAGES = {
     "question before pausing": "{job}/pause",
     "edit": "{job}/edit",
     "runs": "/runs",
-    "runs, filtered": "/runs?state=failed&since=24h&q=disk",
     "runs, filter not understood": "/runs?since=yesterdayish",
     "run": "{run}",
     "run that failed": "{failed}",
@@ -127,10 +125,9 @@ def test_everybody_can_sign_in(page: Page) -> None:
     assert sorted(faults(page)) == []
 
 
-@pytest.mark.parametrize("action", ["Run now", "Pause", "Remove"])
-def test_everybody_can_use_the_dialogs(page: Page, sights: dict[str, str], action: str) -> None:
+def test_everybody_can_use_a_dialog(page: Page, sights: dict[str, str]) -> None:
     page.goto(sights["job"])
-    button(page, action).click()
+    button(page, "Pause").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     assert sorted(faults(page)) == []
 

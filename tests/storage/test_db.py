@@ -108,15 +108,20 @@ class TestManyThreads:
         assert revision(database) == before + 200
 
     def test_read_then_write_in_one_transaction_does_not_collide(self, database: Database) -> None:
-        """On SQLite a transaction that began by reading could not upgrade while another writes."""
+        """On SQLite a transaction that began by reading could not upgrade while another writes.
+
+        Each thread has an engine of its own, as processes do.
+        """
         with database.write(touch=False) as session:
             session.add(make_job("counter", max_instances=1))
 
         def work() -> None:
+            own = Database(database.url)
             for _ in range(20):
-                with database.write(touch=False) as session:
+                with own.write(touch=False) as session:
                     job = session.scalars(select(Job).with_for_update()).one()
                     job.max_instances += 1
+            own.close()
 
         threads = [threading.Thread(target=work) for _ in range(4)]
         for thread in threads:

@@ -1,0 +1,55 @@
+"""What is wrong at the start is said, and costs no job."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import TYPE_CHECKING
+
+from tests.factories import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.dashboards import Place
+
+
+def test_with_tasks_that_cannot_be_imported_it_serves_and_keeps_their_jobs(
+    make_place: Callable[..., Place],
+) -> None:
+    place = make_place()
+    place.add_job("a", notes="keep me")
+    tasks = place.folder / "faults_tasks.py"
+    good = tasks.read_text()
+    tasks.write_text("import nothing_of_that_name\n")
+    dashboard = place.start()
+    assert dashboard.get("/login")[0] == 200
+    assert "faults_tasks.py could not be loaded: No module named" in dashboard.said
+    wait_until(lambda: place.job("a").broken_reason)
+    dashboard.kill()
+    assert place.job("a").notes == "keep me"
+    tasks.write_text(good)
+    [run_id] = place.ask("a")
+    dashboard = place.start()
+    wait_until(lambda: place.state(run_id) == "succeeded", 30)
+    assert place.job("a").broken_reason is None
+
+
+def test_who_asks_is_told_while_nothing_can_be_scheduled(
+    make_place: Callable[..., Place],
+) -> None:
+    place = make_place(lease_seconds=1)
+    dashboard = place.start()
+    wait_until(lambda: dashboard.get("/healthz")[0] == 200)
+    name = place.database.engine.url.database
+    assert name is not None
+    other = sqlite3.connect(name, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    wait_until(lambda: dashboard.get("/healthz")[0] == 503)
+    told = json.loads(dashboard.get("/healthz")[1])
+    assert told["scheduler"] == "stopped"
+    assert told["heartbeat_age_seconds"] >= 1
+    other.execute("ROLLBACK")
+    other.close()
+    wait_until(lambda: dashboard.get("/healthz")[0] == 200)
+    assert json.loads(dashboard.get("/healthz")[1])["scheduler"] == "running"
