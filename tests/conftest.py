@@ -26,6 +26,18 @@ def unavailable(what: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run last what changes its process for good.
+
+    Playwright keeps an event loop running in the main thread, in which no `asyncio.run` works any
+    more; benchmarks register tasks of their own.
+    """
+    last = ("tests/test_bench.py", "tests/e2e/")
+    items.sort(
+        key=lambda item: next((n for n, p in enumerate(last, 1) if item.nodeid.startswith(p)), 0)
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_settings() -> Iterator[None]:
     """Keep the settings of the person who runs the tests out of them."""

@@ -45,7 +45,7 @@ def test_runs_end_within_the_grace_period_or_are_interrupted(
     assert place.state(short) == "succeeded"
     assert place.state(long) == "interrupted"
     assert [place.state(run_id) for run_id in late] == ["queued"]
-    assert place.traces() == [short, long]
+    assert sorted(place.traces()) == sorted([short, long])  # they started at the same moment
 
 
 def test_without_runs_it_ends_at_once(make_place: Callable[..., Place]) -> None:
