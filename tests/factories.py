@@ -272,6 +272,15 @@ def register() -> Iterator[Callable[..., None]]:
     tasks._registry.update(before)
 
 
+@pytest.fixture
+def no_tasks() -> Iterator[None]:
+    """Let no task be registered: others may have registered the samples, for good."""
+    before = dict(tasks._registry)
+    tasks._registry.clear()
+    yield
+    tasks._registry.update(before)
+
+
 def new_run(job_id: str = "nightly", second: int = 0, **values: Any) -> Run:
     """Return a run of that second after `EPOCH` that the database will number."""
     run = make_run(second, job_id, **values)

@@ -53,6 +53,7 @@ def test_everything_about_the_installation(site: Site, register: Callable[..., A
     assert links(page)["archive.old"] == "/jobs?q=task:archive.old"
 
 
+@pytest.mark.usefixtures("no_tasks")
 def test_without_anything_it_is_a_page_too(site: Site) -> None:
     page = site.get("/system")
     assert "stopped" in words(page)

@@ -7,37 +7,33 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-import dashboard.storage.models
+from dashboard.storage.models import UtcDateTime
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+MOMENT = UtcDateTime(timezone=True)
 
-def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
+
+def upgrade() -> None:
     """Apply it."""
-    op.create_table(
-        "audit",
-        sa.Column(
-            "id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
-        ),
-        sa.Column("at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("actor", sa.String(length=191), nullable=False),
-        sa.Column("address", sa.String(length=64), nullable=True),
-        sa.Column("action", sa.String(length=64), nullable=False),
-        sa.Column("target", sa.String(length=191), nullable=False),
-        sa.Column("outcome", sa.String(length=16), nullable=False),
-        sa.Column("detail", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    with op.batch_alter_table("audit", schema=None) as batch_op:
-        batch_op.create_index("ix_audit_action", ["action", "id"], unique=False)
-        batch_op.create_index("ix_audit_target", ["target", "id"], unique=False)
+    _job()
+    _run()
+    _run_log()
+    _run_step()
+    _job_health()
+    _run_stats()
+    _audit()
+    _user()
+    _lease()
+    _scheduler_life()
+    _revision()
 
+
+def _job() -> None:
     op.create_table(
         "job",
         sa.Column("id", sa.String(length=191), nullable=False),
@@ -48,33 +44,21 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
         sa.Column("timezone", sa.String(length=64), nullable=False),
         sa.Column("executor", sa.String(length=32), nullable=False),
         sa.Column("coalesce", sa.Boolean(), nullable=False),
-        sa.Column(
-            "max_instances", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
-        ),
-        sa.Column(
-            "misfire_grace_time",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=True,
-        ),
-        sa.Column(
-            "next_run_time", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
-        ),
-        sa.Column("paused_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("max_instances", NUMBER, nullable=False),
+        sa.Column("misfire_grace_time", NUMBER, nullable=True),
+        sa.Column("next_run_time", MOMENT, nullable=True),
+        sa.Column("paused_at", MOMENT, nullable=True),
         sa.Column("paused_by", sa.String(length=191), nullable=True),
         sa.Column("paused_reason", sa.Text(), nullable=True),
         sa.Column("broken_reason", sa.Text(), nullable=True),
         sa.Column("finished_reason", sa.Text(), nullable=True),
         sa.Column("tags", sa.JSON(), nullable=False),
         sa.Column("notes", sa.Text(), nullable=False),
-        sa.Column(
-            "created_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
-        ),
+        sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("created_by", sa.String(length=191), nullable=False),
-        sa.Column(
-            "updated_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
-        ),
+        sa.Column("updated_at", MOMENT, nullable=False),
         sa.Column("updated_by", sa.String(length=191), nullable=False),
-        sa.Column("version", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("version", NUMBER, nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("job", schema=None) as batch_op:
@@ -102,101 +86,17 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
         )
         batch_op.create_index(batch_op.f("ix_job_task"), ["task"], unique=False)
 
-    op.create_table(
-        "job_health",
-        sa.Column("job_id", sa.String(length=191), nullable=False),
-        sa.Column(
-            "last_run_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True
-        ),
-        sa.Column(
-            "last_state",
-            sa.Enum(
-                "queued",
-                "running",
-                "succeeded",
-                "failed",
-                "missed",
-                "skipped",
-                "interrupted",
-                "cancelled",
-                name="runstate",
-                native_enum=False,
-                length=16,
-            ),
-            nullable=True,
-        ),
-        sa.Column(
-            "last_finished_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
-        ),
-        sa.Column(
-            "last_success_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
-        ),
-        sa.Column("last_error", sa.Text(), nullable=True),
-        sa.Column(
-            "failing_since", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
-        ),
-        sa.Column(
-            "consecutive_failures",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            nullable=False,
-        ),
-        sa.Column("recent", sa.JSON(), nullable=False),
-        sa.Column("usual_duration", sa.Float(), nullable=True),
-        sa.Column("long_duration", sa.Float(), nullable=True),
-        sa.PrimaryKeyConstraint("job_id"),
-    )
-    with op.batch_alter_table("job_health", schema=None) as batch_op:
-        batch_op.create_index(
-            "ix_job_health_failing",
-            ["failing_since"],
-            unique=False,
-            sqlite_where=sa.text("failing_since IS NOT NULL"),
-            postgresql_where=sa.text("failing_since IS NOT NULL"),
-        )
-        batch_op.create_index(
-            batch_op.f("ix_job_health_last_finished_at"), ["last_finished_at"], unique=False
-        )
 
-    lease_table = op.create_table(
-        "lease",
-        sa.Column("name", sa.String(length=32), nullable=False),
-        sa.Column("holder", sa.String(length=64), nullable=False),
-        sa.Column("machine", sa.String(length=255), nullable=False),
-        sa.Column("pid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("pid_started", sa.Float(), nullable=False),
-        sa.Column(
-            "renewed_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
-        ),
-        sa.Column("until", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("name"),
-    )
-    revision_table = op.create_table(
-        "revision",
-        sa.Column(
-            "id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-    )
+def _run() -> None:
     op.create_table(
         "run",
-        sa.Column(
-            "id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
-        ),
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
         sa.Column("job_id", sa.String(length=191), nullable=False),
         sa.Column("job_name", sa.String(length=191), nullable=False),
         sa.Column("task", sa.String(length=191), nullable=False),
         sa.Column("parameters", sa.JSON(), nullable=False),
-        sa.Column(
-            "scheduled_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
-        ),
-        sa.Column("attempt", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("scheduled_at", MOMENT, nullable=False),
+        sa.Column("attempt", NUMBER, nullable=False),
         sa.Column(
             "origin",
             sa.Enum(
@@ -229,14 +129,10 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
             nullable=False,
         ),
         sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column(
-            "coalesced", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
-        ),
-        sa.Column("queued_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("started_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True),
-        sa.Column(
-            "finished_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
-        ),
+        sa.Column("coalesced", NUMBER, nullable=False),
+        sa.Column("queued_at", MOMENT, nullable=False),
+        sa.Column("started_at", MOMENT, nullable=True),
+        sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("duration", sa.Float(), nullable=True),
         sa.Column("executor", sa.String(length=32), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=True),
@@ -247,9 +143,7 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
         sa.Column("fingerprint", sa.String(length=64), nullable=True),
         sa.Column("result", sa.Text(), nullable=True),
         sa.Column("progress", sa.JSON(), nullable=True),
-        sa.Column(
-            "log_dropped", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
-        ),
+        sa.Column("log_dropped", NUMBER, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("job_id", "scheduled_at", "attempt", name="uq_run_fire_time"),
     )
@@ -278,62 +172,25 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
         )
         batch_op.create_index("ix_run_state", ["state", "id"], unique=False)
 
+
+def _run_log() -> None:
     op.create_table(
         "run_log",
-        sa.Column(
-            "run_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
-        sa.Column(
-            "seq",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
-        sa.Column("at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("run_id", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("seq", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
         sa.Column("level", sa.String(length=16), nullable=False),
         sa.Column("logger", sa.String(length=191), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "seq"),
     )
-    op.create_table(
-        "run_stats",
-        sa.Column("job_id", sa.String(length=191), nullable=False),
-        sa.Column("hour", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column(
-            "succeeded", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
-        ),
-        sa.Column("failed", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("missed", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("skipped", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column(
-            "interrupted", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
-        ),
-        sa.Column(
-            "cancelled", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False
-        ),
-        sa.Column("seconds", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("job_id", "hour"),
-    )
-    with op.batch_alter_table("run_stats", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_run_stats_hour"), ["hour"], unique=False)
 
+
+def _run_step() -> None:
     op.create_table(
         "run_step",
-        sa.Column(
-            "run_id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
-        sa.Column(
-            "index",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=False,
-            nullable=False,
-        ),
+        sa.Column("run_id", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("index", NUMBER, autoincrement=False, nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column(
             "state",
@@ -352,40 +209,98 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
             ),
             nullable=False,
         ),
-        sa.Column(
-            "started_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
-        ),
-        sa.Column(
-            "finished_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=True
-        ),
+        sa.Column("started_at", MOMENT, nullable=False),
+        sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("run_id", "index"),
     )
+
+
+def _job_health() -> None:
     op.create_table(
-        "scheduler_life",
+        "job_health",
+        sa.Column("job_id", sa.String(length=191), nullable=False),
+        sa.Column("last_run_id", NUMBER, nullable=True),
         sa.Column(
-            "id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
+            "last_state",
+            sa.Enum(
+                "queued",
+                "running",
+                "succeeded",
+                "failed",
+                "missed",
+                "skipped",
+                "interrupted",
+                "cancelled",
+                name="runstate",
+                native_enum=False,
+                length=16,
+            ),
+            nullable=True,
         ),
-        sa.Column("process", sa.String(length=64), nullable=False),
-        sa.Column("host", sa.String(length=255), nullable=False),
-        sa.Column("pid", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("version", sa.String(length=32), nullable=False),
-        sa.Column("began_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("seen_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False),
-        sa.Column("ended", sa.String(length=16), nullable=True),
+        sa.Column("last_finished_at", MOMENT, nullable=True),
+        sa.Column("last_success_at", MOMENT, nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("failing_since", MOMENT, nullable=True),
+        sa.Column("consecutive_failures", NUMBER, nullable=False),
+        sa.Column("recent", sa.JSON(), nullable=False),
+        sa.Column("usual_duration", sa.Float(), nullable=True),
+        sa.Column("long_duration", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("job_id"),
+    )
+    with op.batch_alter_table("job_health", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_job_health_failing",
+            ["failing_since"],
+            unique=False,
+            sqlite_where=sa.text("failing_since IS NOT NULL"),
+            postgresql_where=sa.text("failing_since IS NOT NULL"),
+        )
+        batch_op.create_index(
+            batch_op.f("ix_job_health_last_finished_at"), ["last_finished_at"], unique=False
+        )
+
+
+def _run_stats() -> None:
+    op.create_table(
+        "run_stats",
+        sa.Column("job_id", sa.String(length=191), nullable=False),
+        sa.Column("hour", MOMENT, nullable=False),
+        sa.Column("succeeded", NUMBER, nullable=False),
+        sa.Column("failed", NUMBER, nullable=False),
+        sa.Column("missed", NUMBER, nullable=False),
+        sa.Column("skipped", NUMBER, nullable=False),
+        sa.Column("interrupted", NUMBER, nullable=False),
+        sa.Column("cancelled", NUMBER, nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("job_id", "hour"),
+    )
+    with op.batch_alter_table("run_stats", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_run_stats_hour"), ["hour"], unique=False)
+
+
+def _audit() -> None:
+    op.create_table(
+        "audit",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("actor", sa.String(length=191), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=True),
+        sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("target", sa.String(length=191), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("detail", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    with op.batch_alter_table("audit", schema=None) as batch_op:
+        batch_op.create_index("ix_audit_action", ["action", "id"], unique=False)
+        batch_op.create_index("ix_audit_target", ["target", "id"], unique=False)
+
+
+def _user() -> None:
     op.create_table(
         "user",
-        sa.Column(
-            "id",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
-        ),
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
         sa.Column("name", sa.String(length=191), nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column(
@@ -394,27 +309,52 @@ def upgrade() -> None:  # noqa: PLR0915 -- one statement a table
             nullable=False,
         ),
         sa.Column("active", sa.Boolean(), nullable=False),
-        sa.Column("epoch", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column(
-            "created_at", dashboard.storage.models.UtcDateTime(timezone=True), nullable=False
-        ),
+        sa.Column("epoch", NUMBER, nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
     )
-    # The two tables of exactly one row; everything else starts empty.
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    op.bulk_insert(revision_table, [{"id": 1, "number": 0}])
-    op.bulk_insert(
-        lease_table,
-        [
-            {
-                "name": "scheduler",
-                "holder": "",
-                "machine": "",
-                "pid": 0,
-                "pid_started": 0.0,
-                "renewed_at": epoch,
-                "until": epoch,
-            }
-        ],
+
+
+def _lease() -> None:
+    table = op.create_table(
+        "lease",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("holder", sa.String(length=64), nullable=False),
+        sa.Column("machine", sa.String(length=255), nullable=False),
+        sa.Column("pid", NUMBER, nullable=False),
+        sa.Column("pid_started", sa.Float(), nullable=False),
+        sa.Column("renewed_at", MOMENT, nullable=False),
+        sa.Column("until", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
     )
+    # The one row it ever has.
+    nobody = {"name": "scheduler", "holder": "", "machine": "", "pid": 0, "pid_started": 0.0}
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    op.bulk_insert(table, [nobody | {"renewed_at": epoch, "until": epoch}])
+
+
+def _scheduler_life() -> None:
+    op.create_table(
+        "scheduler_life",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("process", sa.String(length=64), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("pid", NUMBER, nullable=False),
+        sa.Column("version", sa.String(length=32), nullable=False),
+        sa.Column("began_at", MOMENT, nullable=False),
+        sa.Column("seen_at", MOMENT, nullable=False),
+        sa.Column("ended", sa.String(length=16), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+
+
+def _revision() -> None:
+    table = op.create_table(
+        "revision",
+        sa.Column("id", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("number", NUMBER, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    # The one row it ever has.
+    op.bulk_insert(table, [{"id": 1, "number": 0}])

@@ -1,0 +1,50 @@
+"""The tables, typed. Times are aware UTC in Python whatever the database keeps."""
+
+from __future__ import annotations
+
+from dashboard.storage.models.base import ID_LENGTH, Base, UtcDateTime
+from dashboard.storage.models.health import ALL_JOBS, JobHealth, RunStats
+from dashboard.storage.models.jobs import Job
+from dashboard.storage.models.people import Audit, User
+from dashboard.storage.models.processes import Lease, Revision, SchedulerLife
+from dashboard.storage.models.runs import Run, RunLog, RunStep
+from dashboard.storage.models.words import (
+    ACTIVE,
+    ACTIVE_RUN,
+    MAY_FIRE,
+    PROBLEMS,
+    QUEUED_RUN,
+    Health,
+    JobState,
+    Origin,
+    Role,
+    RunState,
+)
+
+__all__ = [
+    "ACTIVE",
+    "ACTIVE_RUN",
+    "ALL_JOBS",
+    "ID_LENGTH",
+    "MAY_FIRE",
+    "PROBLEMS",
+    "QUEUED_RUN",
+    "Audit",
+    "Base",
+    "Health",
+    "Job",
+    "JobHealth",
+    "JobState",
+    "Lease",
+    "Origin",
+    "Revision",
+    "Role",
+    "Run",
+    "RunLog",
+    "RunState",
+    "RunStats",
+    "RunStep",
+    "SchedulerLife",
+    "User",
+    "UtcDateTime",
+]

@@ -1,0 +1,84 @@
+"""What all tables share: the base class and the types of columns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    Float,
+    Integer,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase
+
+from dashboard.storage.models.words import Origin, Role, RunState
+
+if TYPE_CHECKING:
+    import enum
+
+ID_LENGTH = 191
+"""Job ids as in APScheduler's own SQLAlchemy job store."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime; a naive one is refused, for nobody knows which moment it means."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the database UTC; SQLite keeps no offset."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"naive datetime {value!r}"
+            raise ValueError(message)
+        moment = value.astimezone(UTC)
+        return moment if dialect.name == "postgresql" else moment.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Mark what comes back as UTC."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def words_of(kind: type[enum.StrEnum]) -> Enum:
+    """Keep an enum as its words in a plain text column: readable, and no type to migrate."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=False,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def only_where(condition: str) -> dict[str, Any]:
+    """Make an index partial, on every database that can."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+class Base(DeclarativeBase):
+    """The base of all tables."""
+
+    type_annotation_map = {  # noqa: RUF012 -- SQLAlchemy's own way to say it
+        datetime: UtcDateTime,
+        RunState: words_of(RunState),
+        Origin: words_of(Origin),
+        Role: words_of(Role),
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        list[Any]: JSON,
+        # SQLite numbers rows by itself only in a column called exactly INTEGER.
+        int: BigInteger().with_variant(Integer, "sqlite"),
+        float: Float,
+    }

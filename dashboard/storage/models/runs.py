@@ -1,0 +1,88 @@
+"""Runs and what they say.
+
+`run` has no foreign key to `job`: history outlives jobs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dashboard.storage.models.base import ID_LENGTH, Base, only_where
+from dashboard.storage.models.words import ACTIVE_RUN, QUEUED_RUN, Origin, RunState
+
+
+class Run(Base):
+    """One firing of a job, written before its task is called.
+
+    The unique key is what lets a fire time start at most once, whoever claims it.
+    """
+
+    __tablename__ = "run"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    job_name: Mapped[str] = mapped_column(String(ID_LENGTH))
+    task: Mapped[str] = mapped_column(String(ID_LENGTH))
+    parameters: Mapped[dict[str, Any]]
+    scheduled_at: Mapped[datetime]
+    attempt: Mapped[int] = mapped_column(default=1)
+    origin: Mapped[Origin]
+    requested_by: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    state: Mapped[RunState]
+    reason: Mapped[str | None] = mapped_column(Text)  # why missed, skipped, interrupted, cancelled
+    coalesced: Mapped[int] = mapped_column(default=0)  # earlier fire times this run stands for
+    queued_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    duration: Mapped[float | None]  # seconds, by a monotonic clock
+    executor: Mapped[str] = mapped_column(String(32))
+    host: Mapped[str | None] = mapped_column(String(255))
+    process: Mapped[str | None] = mapped_column(String(64))  # identity of the process that ran it
+    error_type: Mapped[str | None] = mapped_column(Text)
+    error_message: Mapped[str | None] = mapped_column(Text)
+    traceback: Mapped[str | None] = mapped_column(Text)
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    result: Mapped[str | None] = mapped_column(Text)
+    progress: Mapped[dict[str, Any] | None]  # {"done", "total", "text"}
+    log_dropped: Mapped[int] = mapped_column(default=0)  # lines beyond the limit of one run
+
+    __table_args__ = (
+        UniqueConstraint("job_id", "scheduled_at", "attempt", name="uq_run_fire_time"),
+        Index("ix_run_job", "job_id", "id"),
+        Index("ix_run_state", "state", "id"),
+        # Tiny whatever the history: what waits for each executor, and what is active of each job.
+        Index("ix_run_queue", "executor", "id", **only_where(QUEUED_RUN)),
+        Index("ix_run_active", "job_id", "state", **only_where(ACTIVE_RUN)),
+        Index("ix_run_fingerprint", "fingerprint", "id", **only_where("fingerprint IS NOT NULL")),
+    )
+
+
+class RunLog(Base):
+    """One line that a run printed or logged."""
+
+    __tablename__ = "run_log"
+
+    run_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    level: Mapped[str] = mapped_column(String(16))
+    logger: Mapped[str] = mapped_column(String(ID_LENGTH))
+    text: Mapped[str] = mapped_column(Text)
+
+
+class RunStep(Base):
+    """One named step of a run."""
+
+    __tablename__ = "run_step"
+
+    run_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Text)
+    state: Mapped[RunState]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)

@@ -1,0 +1,72 @@
+"""The words for states, origins, health and roles, each with its meaning."""
+
+from __future__ import annotations
+
+import enum
+
+
+class RunState(enum.StrEnum):
+    """Where a run stands. The first two are active, all others final."""
+
+    QUEUED = "queued"  # claimed or asked for, belongs to nobody yet
+    RUNNING = "running"  # handed to a process, which will say how it ended
+    SUCCEEDED = "succeeded"  # the task returned
+    FAILED = "failed"  # the task raised
+    MISSED = "missed"  # could not start within its misfire grace time
+    SKIPPED = "skipped"  # came due while max_instances were queued or running
+    INTERRUPTED = "interrupted"  # its process died or was stopped while it ran
+    CANCELLED = "cancelled"  # a person stopped it
+
+
+ACTIVE = (RunState.QUEUED, RunState.RUNNING)
+ACTIVE_RUN = "state IN ('queued', 'running')"
+"""The same as SQL. Queries that name it letter by letter can use the small index over such rows."""
+
+MAY_FIRE = "paused_at IS NULL AND broken_reason IS NULL"
+
+QUEUED_RUN = "state = 'queued'"
+"""Likewise, for the index over the queue of each executor."""
+
+PROBLEMS = (RunState.FAILED, RunState.INTERRUPTED)
+"""The final states that make a job unhealthy."""
+
+
+class Origin(enum.StrEnum):
+    """Why there is a run."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    RETRY = "retry"
+    BACKFILL = "backfill"
+
+
+class JobState(enum.StrEnum):
+    """What a job is doing. Derived from its row and its active runs, never stored."""
+
+    SCHEDULED = "scheduled"
+    PAUSED = "paused"
+    RUNNING = "running"
+    BROKEN = "broken"  # cannot be run as it stands; kept until repaired
+    FINISHED = "finished"  # has no further fire time
+
+
+class Health(enum.StrEnum):
+    """How a job has been doing."""
+
+    HEALTHY = "healthy"
+    FAILING = "failing"  # its last run failed or was interrupted
+    OVERDUE = "overdue"  # should have run by now and has not
+    UNKNOWN = "unknown"  # has not run yet
+
+
+class Role(enum.StrEnum):
+    """What a person may do; each role includes the ones before it."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    def includes(self, other: Role) -> bool:
+        """Say whether this role may do what `other` may do."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
