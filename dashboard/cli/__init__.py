@@ -1,0 +1,31 @@
+"""The command line: `apscheduler-dashboard run`, and what one needs when there is no browser."""
+
+from __future__ import annotations
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboard.cli.common import fail
+from dashboard.cli.people import user
+from dashboard.cli.serving import run
+from dashboard.cli.upkeep import db, prune
+from dashboard.errors import DashboardError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Run and look after an operations dashboard for scheduled Python jobs."""
+
+
+for _command in (run, user, prune, db):
+    cli.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command: exits with 0 on success, 1 on failure, 2 on wrong usage."""
+    try:
+        cli.main(arguments, prog_name="apscheduler-dashboard")
+    except DashboardError as error:
+        fail(str(error))
+    except (OSError, SQLAlchemyError) as error:
+        fail(f"the database cannot be used: {error}")

@@ -1,0 +1,73 @@
+"""What all commands share: which dashboard is meant, how to answer, how to fail."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from dashboard.errors import Invalid
+from dashboard.runtime import open_database
+from dashboard.services.audit import Actor
+from dashboard.settings import PREFIX, load_settings
+from dashboard.storage.models import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dashboard.settings import Settings
+    from dashboard.storage.db import Database
+
+
+def storage_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say which dashboard is meant, and how to answer."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Answer in JSON."),
+        click.option("--database", help="Database URL (an SQLite file in the data folder)."),
+        click.option("--data", type=click.Path(path_type=Path), help="Data folder (instance)."),
+    ):
+        command = option(command)
+    return command
+
+
+def settings_of(**options: Any) -> Settings:
+    """Return the settings of a command; ends with 2 and a line for each that is wrong."""
+    try:
+        return load_settings(**options)
+    except Invalid as error:
+        for problem in error.errors:
+            name = problem.field.partition(".")[0]
+            option, variable = "--" + name.replace("_", "-"), PREFIX + name.upper()
+            click.echo(f"Error: {option} ({variable}): {problem.message}", err=True)
+        sys.exit(2)
+
+
+@contextmanager
+def opened(**options: Any) -> Iterator[Database]:
+    """Open the database of the options for one command."""
+    database = open_database(settings_of(**options))
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def command_actor() -> Actor:
+    """Whoever may run commands on this machine may do everything."""
+    return Actor(f"{getpass.getuser()} (command line)"[:191], Role.ADMIN)
+
+
+def answer(as_json: bool, text: str, value: object) -> None:  # noqa: FBT001 -- a flag is what it is
+    """Print `value` as JSON, or `text` for people."""
+    click.echo(json.dumps(value) if as_json else text)
+
+
+def fail(message: str) -> NoReturn:
+    """End with 1 and a line that says why."""
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(1)

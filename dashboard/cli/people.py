@@ -1,0 +1,79 @@
+"""`user`: the people who may sign in."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from dashboard.cli.common import answer, command_actor, opened, storage_options
+from dashboard.services import accounts, audit
+from dashboard.storage.models import Role
+
+_password_option = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from one line of standard input."
+)
+
+
+@click.group()
+def user() -> None:
+    """Look after the people who may sign in."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice([role.value for role in Role]), default="viewer")
+@_password_option
+@storage_options
+def add(name: str, role: str, *, password_stdin: bool, as_json: bool, **options: Any) -> None:
+    """Add a person."""
+    with opened(**options) as database, audit.transaction(database) as session:
+        accounts.add_user(
+            session, name, _password(password_stdin), Role(role), actor=command_actor()
+        )
+    answer(as_json, f"Added {name} ({role}).", {"name": name, "role": role})
+
+
+@user.command("password")
+@click.argument("name")
+@_password_option
+@storage_options
+def password(name: str, *, password_stdin: bool, as_json: bool, **options: Any) -> None:
+    """Give a person a new password; it also lets in again who was locked out."""
+    with opened(**options) as database, audit.transaction(database) as session:
+        accounts.set_password(session, name, _password(password_stdin), actor=command_actor())
+    answer(as_json, f"{name} has a new password.", {"name": name})
+
+
+@user.command("disable")
+@click.argument("name")
+@storage_options
+def disable(name: str, *, as_json: bool, **options: Any) -> None:
+    """Keep a person out, and end their sessions."""
+    with opened(**options) as database, audit.transaction(database) as session:
+        accounts.disable_user(session, name, actor=command_actor())
+    answer(as_json, f"{name} can no longer sign in.", {"name": name, "active": False})
+
+
+@user.command("list")
+@storage_options
+def list_(*, as_json: bool, **options: Any) -> None:
+    """List everybody."""
+    with opened(**options) as database, database.read() as session:
+        people = [
+            {"name": person.name, "role": person.role.value, "active": person.active}
+            for person in accounts.list_users(session)
+        ]
+    lines = [
+        f"{person['name']}\t{person['role']}" + ("" if person["active"] else "\tdisabled")
+        for person in people
+    ]
+    answer(as_json, "\n".join(lines), people)
+
+
+def _password(from_stdin: bool) -> str:  # noqa: FBT001 -- a flag is what it is
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return typed

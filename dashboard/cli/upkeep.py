@@ -1,0 +1,58 @@
+"""`prune` and `db`: what keeps the database small and current."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from dashboard.cli.common import answer, opened, settings_of, storage_options
+from dashboard.history import retention
+from dashboard.storage import migrate
+from dashboard.storage.db import Database
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@storage_options
+def prune(*, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Delete runs older than the retention setting, keeping the newest of each job."""
+    settings = settings_of(**options)
+    with opened(**options) as database:
+        report = retention.prune(
+            database,
+            retention_days=settings.retention_days,
+            keep_runs=settings.keep_runs,
+            dry_run=dry_run,
+        )
+    verb = "Would delete" if dry_run else "Deleted"
+    answer(as_json, f"{verb} {report.runs:,} runs of {report.jobs:,} jobs.", asdict(report))
+
+
+@click.group()
+def db() -> None:
+    """Look after the database schema."""
+
+
+@db.command("upgrade")
+@storage_options
+def db_upgrade(*, as_json: bool, **options: Any) -> None:
+    """Bring the database to the schema of this version."""
+    with opened(**options):
+        pass
+    answer(as_json, "The database has the schema of this version.", {"upgraded": True})
+
+
+@db.command("check")
+@storage_options
+def db_check(*, as_json: bool, **options: Any) -> None:
+    """Compare the database with the schema of this version, changing nothing."""
+    database = Database(settings_of(**options).database_url)
+    found = [str(difference) for difference in migrate.differences(database)]
+    database.close()
+    text = "\n".join(found) or "The database has the schema of this version."
+    answer(as_json, text, {"differences": found})
+    if found:
+        sys.exit(1)
