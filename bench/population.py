@@ -160,7 +160,7 @@ def _count_hours(session: Session) -> None:
     names = ["job_id", "hour", *(state.value for state in COUNTED), "seconds"]
     for job_id in (Run.job_id, literal(ALL_JOBS)):
         query = select(job_id, hour, *counts, seconds).group_by(job_id, hour)
-        session.execute(insert(RunStats).from_select(names, query, include_defaults=False))
+        session.execute(insert(RunStats).from_select(names, query))
 
 
 def _health(job: int, jobs: int, rounds: int, first: datetime) -> dict[str, Any]:

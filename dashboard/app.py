@@ -61,6 +61,7 @@ class Dashboard:
             database=runtime.database,
             wake=runtime.scheduler.wakeup,
             process=runtime.scheduler.identity.process,
+            recorder_backlog=lambda: runtime.recorder.backlog,
             load_problems=tuple(runtime.load_problems),
         )
         init_web(app, state, prefix=self._prefix, own_app=self._own_app)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -71,13 +72,21 @@ class Settings(BaseSettings):
         le=31_536_000,
         description="Seconds a new job's run may start late before it counts as missed.",
     )
+    probes: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Networks that may read `/healthz` and `/metrics` without signing in, besides"
+        " this machine: addresses or CIDR blocks, separated by commas.",
+    )
+    metrics_jobs: int = Field(
+        1000, ge=0, le=100_000, description="Jobs with metrics of their own in `/metrics`."
+    )
     public_url: str = Field(
         "", description="Address people use; with https, cookies are sent over TLS only."
     )
 
-    @field_validator("tasks", mode="before")
+    @field_validator("tasks", "probes", mode="before")
     @classmethod
-    def _split_tasks(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         """Accept `a,b` from the environment as well as a list from the command line."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -92,6 +101,22 @@ class Settings(BaseSettings):
             message = f"“{value}” is not a known time zone; use a name such as Europe/Berlin or UTC"
             raise ValueError(message) from error
         return value
+
+    @field_validator("probes")
+    @classmethod
+    def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                message = f"“{text}” is no network; write 10.0.0.5 or 10.0.0.0/8"
+                raise ValueError(message) from error
+        return value
+
+    @cached_property
+    def probe_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of `probes`."""
+        return tuple(ip_network(text) for text in self.probes)
 
     @cached_property
     def database_url(self) -> str:

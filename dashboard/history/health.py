@@ -6,6 +6,7 @@ the rows behind them cannot disagree.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 -- a dataclass field
 from functools import cache
@@ -14,7 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from dashboard.storage.models import ALL_JOBS, PROBLEMS, Base, JobHealth, RunState, RunStats
+from dashboard.storage.models import (
+    ALL_JOBS,
+    DURATION_BOUNDS,
+    DURATION_COLUMNS,
+    EVER,
+    PROBLEMS,
+    Base,
+    JobHealth,
+    RunState,
+    RunStats,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +49,13 @@ COUNTED = (
     RunState.CANCELLED,
 )
 
+_NOTHING: dict[str, float] = {
+    **dict.fromkeys((state.value for state in COUNTED), 0),
+    **dict.fromkeys(("started", *DURATION_COLUMNS), 0),
+    **dict.fromkeys(("seconds", "delay"), 0.0),
+}
+"""The statistics of an hour in which nothing has happened yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
@@ -50,6 +68,7 @@ class FinishedRun:
     finished_at: datetime
     duration: float | None  # seconds
     error: str | None = None  # one line
+    delay: float | None = None  # seconds between its fire time and its start
 
 
 def count_finished(connection: Connection, runs: Sequence[FinishedRun]) -> None:
@@ -93,10 +112,9 @@ def _health_upsert(dialect_name: str) -> Any:
 def _stats_upsert(dialect_name: str) -> Any:
     statement = insert_for(dialect_name, RunStats)
     columns = RunStats.__table__.columns
-    counted = [state.value for state in COUNTED] + ["seconds"]
     return statement.on_conflict_do_update(
         index_elements=["job_id", "hour"],
-        set_={name: columns[name] + statement.excluded[name] for name in counted},
+        set_={name: columns[name] + statement.excluded[name] for name in _NOTHING},
     )
 
 
@@ -189,12 +207,19 @@ def _add_stats(connection: Connection, runs: Sequence[FinishedRun]) -> None:
     rows: dict[tuple[str, datetime], dict[str, Any]] = {}
     for run in runs:
         hour = run.finished_at.replace(minute=0, second=0, microsecond=0)
-        for job_id in (run.job_id, ALL_JOBS):
-            row = rows.get((job_id, hour))
+        for key in ((run.job_id, hour), (ALL_JOBS, hour), (ALL_JOBS, EVER)):
+            row = rows.get(key)
             if row is None:
-                row = {"job_id": job_id, "hour": hour, "seconds": 0.0}
-                row |= {state.value: 0 for state in COUNTED}
-                rows[job_id, hour] = row
-            row[run.state.value] += 1
-            row["seconds"] += run.duration or 0.0
+                row = rows[key] = {"job_id": key[0], "hour": key[1], **_NOTHING}
+            _add_to_stats(row, run)
     connection.execute(_stats_upsert(connection.dialect.name), [rows[key] for key in sorted(rows)])
+
+
+def _add_to_stats(row: dict[str, Any], run: FinishedRun) -> None:
+    row[run.state.value] += 1
+    if run.duration is not None:
+        row["seconds"] += run.duration
+        row[DURATION_COLUMNS[bisect_left(DURATION_BOUNDS, run.duration)]] += 1
+    if run.delay is not None:
+        row["started"] += 1
+        row["delay"] += run.delay

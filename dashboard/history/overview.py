@@ -205,10 +205,15 @@ def clear_since(session: Session) -> Clear:
 
 def count_problems(session: Session, now: datetime | None = None) -> int:
     """Count what is wrong, each kind up to `COUNTED`; the scheduler's own state is not in it."""
-    now = now or datetime.now(UTC)
+    return sum(problem_counts(session, now or datetime.now(UTC)).values())
+
+
+def problem_counts(session: Session, now: datetime) -> dict[str, int]:
+    """Count what is wrong by kind, each up to `COUNTED`."""
     overdue_before = {"overdue_before": now - OVERDUE_AFTER}
-    counts = session.connection().execute(_PROBLEM_COUNTS, overdue_before).scalars()
-    return sum(counts) + sum(run.is_slow(now) for run in active_runs(session))
+    rows = session.connection().execute(_PROBLEM_COUNTS, overdue_before)
+    counts: dict[str, int] = {kind: number for kind, number in rows}  # noqa: C416 -- rows are no pairs to mypy
+    return counts | {"slow": sum(run.is_slow(now) for run in active_runs(session))}
 
 
 def job_health(job: Job, health: JobHealth | None, now: datetime) -> Health:
@@ -314,10 +319,10 @@ _NEXT_JOBS = (
 
 _PROBLEM_COUNTS = union_all(
     *(
-        select(func.count()).select_from(
+        select(literal(kind), func.count()).select_from(
             problem.with_only_columns(literal(1)).limit(COUNTED).subquery()
         )
-        for problem in (_FAILING, _BROKEN, _OVERDUE)
+        for kind, problem in (("failing", _FAILING), ("broken", _BROKEN), ("overdue", _OVERDUE))
     )
 )
 

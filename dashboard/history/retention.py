@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CursorResult, Delete, Select, delete, func, select
+from sqlalchemy import CursorResult, Delete, Select, and_, delete, func, select
 
-from dashboard.storage.models import ACTIVE, JobHealth, Run, RunLog, RunStats, RunStep
+from dashboard.storage.models import ACTIVE, EVER, JobHealth, Run, RunLog, RunStats, RunStep
 from dashboard.storage.models import Job as JobRow
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _forget_removed_job(database: Database, job_id: str) -> None:
 
 
 def _prune_statistics(database: Database, cutoff: datetime, *, dry_run: bool) -> int:
-    old = RunStats.hour < cutoff
+    old = and_(RunStats.hour < cutoff, RunStats.hour > EVER)
     if dry_run:
         with database.read() as session:
             return session.scalar(select(func.count()).select_from(RunStats).where(old)) or 0

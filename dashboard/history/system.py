@@ -61,7 +61,7 @@ class SystemFacts:
 
 def read_system(session: Session) -> SystemFacts:
     """Read the page System."""
-    loads, oldest = _loads(session)
+    loads, oldest = read_loads(session)
     return SystemFacts(
         lives=_lives(session), loads=loads, oldest_queued=oldest, database=_database(session)
     )
@@ -78,7 +78,7 @@ def _lives(session: Session) -> list[Life]:
     ]
 
 
-def _loads(session: Session) -> tuple[dict[str, Load], datetime | None]:
+def read_loads(session: Session) -> tuple[dict[str, Load], datetime | None]:
     """Return what each executor has to do, and since when the oldest queued run waits."""
     active = (
         select(Run.executor, Run.state, Run.queued_at)

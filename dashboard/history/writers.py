@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _OF_RUN = update(Run).where(Run.id == bindparam("of_run"))
 _OWN = (
-    select(Run.id, Run.job_id, Run.scheduled_at)
+    select(Run.id, Run.job_id, Run.scheduled_at, Run.attempt)
     .where(
         Run.id.in_(bindparam("ids", expanding=True)),
         Run.state == RunState.RUNNING,
@@ -74,10 +74,19 @@ def finish_runs(connection: Connection, outcomes: Sequence[Outcome], *, process:
                 finished_at=outcome.finished_at,
                 duration=outcome.duration,
                 error=_error_line(outcome),
+                delay=_delay(own[outcome.run_id], outcome),
             )
             for outcome in ended
         ],
     )
+
+
+def _delay(run: Any, outcome: Outcome) -> float | None:
+    """Return how late a run began; a retry keeps the fire time of the attempt before it."""
+    if run.attempt > 1:
+        return None
+    delay: float = (outcome.started_at - run.scheduled_at).total_seconds()
+    return max(0.0, delay)
 
 
 def _final_values(outcome: Outcome) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class SchedulerStatus:
     """When the present leader began, or when the last one was last seen."""
 
     @property
+    def leading(self) -> bool:
+        """Whether it is the process that asked who leads."""
+        return self.state == "running"
+
+    @property
     def alive(self) -> bool:
         """Whether jobs are being started."""
         return self.state != "stopped"

@@ -18,6 +18,7 @@ from dashboard.web import (
     health,
     job,
     jobs,
+    metrics,
     now,
     run,
     runs,
@@ -47,7 +48,7 @@ def make_blueprint() -> Blueprint:
     blueprint = Blueprint(
         "dashboard", __name__, static_folder=folder("static"), static_url_path="/static"
     )
-    for screen in (now, jobs, job, editor, runs, run, system, health, signin, favicon):
+    for screen in (now, jobs, job, editor, runs, run, system, health, metrics, signin, favicon):
         blueprint.register_blueprint(screen.blueprint)
     blueprint.before_request(_limit_request)
     blueprint.before_request(guard)

@@ -13,6 +13,8 @@ from dashboard.web.access import SignInNeeded, current_user, public
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
     from flask import Response
 
 blueprint = Blueprint("health", __name__)
@@ -23,23 +25,37 @@ _log = logging.getLogger(__name__)
 @blueprint.get("/healthz")
 @public
 def healthz() -> tuple[Response, int]:
-    """Answer 200 while jobs are being started, else 503; to other machines only when signed in."""
+    """Answer 200 while jobs are being started, else 503; see `check_prober` for to whom."""
     report, healthy = _examine()
-    if not is_loopback(request.remote_addr) and current_user() is None:
-        raise SignInNeeded
+    check_prober()
     response = jsonify(report)
     response.headers["Cache-Control"] = "no-store"
     return response, 200 if healthy else 503
 
 
-def is_loopback(address: str | None) -> bool:
-    """Say whether a request came from this machine."""
+def check_prober() -> None:
+    """Refuse whoever may not watch: neither on this machine, nor of `probes`, nor signed in.
+
+    What a proxy on this machine passes on comes from anywhere.
+    """
+    passed_on = any(header in request.headers for header in ("X-Forwarded-For", "Forwarded"))
+    address = _address(request.remote_addr)
+    if address is not None:
+        if address.is_loopback and not passed_on:
+            return
+        if any(address in network for network in dashboard_state().settings.probe_networks):
+            return
+    if current_user() is None:
+        raise SignInNeeded
+
+
+def _address(text: str | None) -> IPv4Address | IPv6Address | None:
     try:
-        parsed = ip_address(address or "")
+        parsed = ip_address(text or "")
     except ValueError:
-        return False
+        return None
     # Sockets that serve both protocols write IPv4 addresses as ::ffff:127.0.0.1.
-    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def _examine() -> tuple[dict[str, Any], bool]:

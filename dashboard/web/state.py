@@ -32,6 +32,8 @@ class DashboardState:
     """Make the scheduler look at once; called after a write was committed."""
     process: str = ""
     """The identity of this process, which tells whether it is the one that leads."""
+    recorder_backlog: Callable[[], int] = field(default=lambda: 0)
+    """How many items of history this process has yet to write."""
     load_problems: tuple[LoadProblem, ...] = field(default=())
     """Task modules that could not be imported at start."""
 

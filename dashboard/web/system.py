@@ -19,6 +19,8 @@ from dashboard.web.state import dashboard_state
 if TYPE_CHECKING:
     from flask import Response
 
+    from dashboard.settings import Settings
+
 blueprint = Blueprint("system", __name__)
 
 PACKAGES = {
@@ -40,7 +42,6 @@ def show() -> Response:
             return answer
         facts = read_system(session)
     settings = state.settings
-    executors = {THREADS: settings.threads, PROCESSES: settings.processes}
     return render(
         "system/index.html",
         partial="system/_live.html",
@@ -50,7 +51,8 @@ def show() -> Response:
         process=state.process,
         load_problems=state.load_problems,
         executors={
-            name: (places, facts.loads.get(name, Load())) for name, places in executors.items()
+            name: (places, facts.loads.get(name, Load()))
+            for name, places in executor_places(settings).items()
         },
         versions=versions(),
         tasks=all_tasks(),
@@ -66,6 +68,11 @@ def pulse() -> Response:
         if answer := not_modified(etag):
             return answer
     return render("_pulse_update.html", partial="_pulse_update.html", etag=etag)
+
+
+def executor_places(settings: Settings) -> dict[str, int]:
+    """Return how many runs each executor can run at once."""
+    return {THREADS: settings.threads, PROCESSES: settings.processes}
 
 
 def versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ from dashboard.history.health import (
     count_finished,
     usual_durations,
 )
-from dashboard.storage.models import ACTIVE, ALL_JOBS, JobHealth, Run, RunState, RunStats
+from dashboard.storage.models import ACTIVE, ALL_JOBS, EVER, JobHealth, Run, RunState, RunStats
 from tests.factories import all_rows, empty, new_run
 from tests.rows import EPOCH
 
@@ -56,7 +56,8 @@ def health_of(database: Database, job_id: str = "a") -> JobHealth:
 
 def stats_of(database: Database, job_id: str = "a") -> list[RunStats]:
     with database.read() as session:
-        query = select(RunStats).where(RunStats.job_id == job_id).order_by(RunStats.hour)
+        query = select(RunStats).where(RunStats.job_id == job_id, RunStats.hour > EVER)
+        query = query.order_by(RunStats.hour)
         return list(session.scalars(query))
 
 
@@ -252,9 +253,9 @@ def _check_stats(stats: list[RunStats], runs: list[Run]) -> None:
     for run in runs:
         assert run.finished_at is not None
         hour = run.finished_at.replace(minute=0, second=0, microsecond=0)
-        for job_id in (run.job_id, ALL_JOBS):
-            expected[job_id, hour, run.state.value] += 1
-            seconds[job_id, hour] += run.duration or 0  # type: ignore[assignment]
+        for key in ((run.job_id, hour), (ALL_JOBS, hour), (ALL_JOBS, EVER)):
+            expected[*key, run.state.value] += 1
+            seconds[key] += run.duration or 0  # type: ignore[assignment]
     found = Counter(
         {
             (row.job_id, row.hour, state.value): getattr(row, state.value)

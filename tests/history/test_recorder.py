@@ -17,6 +17,7 @@ from dashboard.history.recorder import LOST_DETAILS, Recorder
 from dashboard.records import LogDropped, LogLine, Outcome, ProgressChange, StepChange
 from dashboard.storage.db import read_revision
 from dashboard.storage.models import (
+    EVER,
     Audit,
     Job,
     JobHealth,
@@ -103,10 +104,11 @@ class TestOutcomes:
         with database.read() as session:
             health = session.get_one(JobHealth, "a")
             assert (health.last_run_id, health.last_state) == (run_id, RunState.SUCCEEDED)
-            stats = session.scalars(select(RunStats).order_by(RunStats.job_id)).all()
-            assert [(row.job_id, row.succeeded, row.seconds) for row in stats] == [
-                ("", 1, 2.0),
-                ("a", 1, 2.0),
+            stats = session.scalars(select(RunStats).order_by(RunStats.job_id, RunStats.hour)).all()
+            assert [(row.job_id, row.hour > EVER, row.succeeded, row.seconds) for row in stats] == [
+                ("", False, 1, 2.0),
+                ("", True, 1, 2.0),
+                ("a", True, 1, 2.0),
             ]
 
     def test_a_failure(self, database: Database, recorder: Recorder) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PUBLIC = {
     "dashboard.static",
     "dashboard.health.healthz",
+    "dashboard.metrics.show",
     "dashboard.favicon.show",
     "dashboard.signin.login",
     "dashboard.signin.check",

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dashboard.storage.models.base import ID_LENGTH, Base, UtcDateTime
-from dashboard.storage.models.health import ALL_JOBS, JobHealth, RunStats
+from dashboard.storage.models.health import (
+    ALL_JOBS,
+    DURATION_BOUNDS,
+    DURATION_COLUMNS,
+    EVER,
+    JobHealth,
+    RunStats,
+)
 from dashboard.storage.models.jobs import Job
 from dashboard.storage.models.people import Audit, User
 from dashboard.storage.models.processes import Lease, Revision, SchedulerLife
@@ -25,6 +32,9 @@ __all__ = [
     "ACTIVE",
     "ACTIVE_RUN",
     "ALL_JOBS",
+    "DURATION_BOUNDS",
+    "DURATION_COLUMNS",
+    "EVER",
     "ID_LENGTH",
     "MAY_FIRE",
     "PROBLEMS",

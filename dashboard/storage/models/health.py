@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Index, String, Text
+from sqlalchemy import BigInteger, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.storage.models.base import ID_LENGTH, Base, only_where
@@ -13,6 +13,22 @@ from dashboard.storage.models.words import RunState
 
 ALL_JOBS = ""
 """The job id of the rows of `run_stats` that count every job; no job can have it."""
+
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""The hour of the row of `ALL_JOBS` that counts since the beginning and is never pruned: counters
+that people's monitoring reads must not fall."""
+
+DURATION_BOUNDS = (
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+    *(60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0),
+)  # fmt: skip
+"""Seconds up to which the buckets of durations reach; one more holds what took longer. Fixed for
+good: what has been counted cannot be sorted anew."""
+
+DURATION_COLUMNS = tuple(f"took_{number:02}" for number in range(len(DURATION_BOUNDS) + 1))
+"""The columns of `run_stats` that are these buckets."""
+
+_COUNT = BigInteger().with_variant(Integer, "sqlite")
 
 
 class JobHealth(Base):
@@ -55,3 +71,9 @@ class RunStats(Base):
     interrupted: Mapped[int] = mapped_column(default=0)
     cancelled: Mapped[int] = mapped_column(default=0)
     seconds: Mapped[float] = mapped_column(default=0.0)  # sum of durations
+    started: Mapped[int] = mapped_column(default=0)  # runs whose delay is known
+    delay: Mapped[float] = mapped_column(default=0.0)  # seconds, their sum
+
+
+for _name in DURATION_COLUMNS:  # alike, so not one by one: how many runs took so long
+    setattr(RunStats, _name, mapped_column(_COUNT, nullable=False, default=0))

@@ -273,6 +273,9 @@ def _run_stats() -> None:
         sa.Column("interrupted", NUMBER, nullable=False),
         sa.Column("cancelled", NUMBER, nullable=False),
         sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("started", NUMBER, nullable=False),
+        sa.Column("delay", sa.Float(), nullable=False),
+        *(sa.Column(f"took_{number:02}", NUMBER, nullable=False) for number in range(21)),
         sa.PrimaryKeyConstraint("job_id", "hour"),
     )
     with op.batch_alter_table("run_stats", schema=None) as batch_op:
