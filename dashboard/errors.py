@@ -114,7 +114,12 @@ class NotAllowed(DashboardError):
 
 
 class TooManyAttempts(DashboardError):
-    """Too many failed sign-ins for this account from this address."""
+    """Too many failed sign-ins for this account from this address, or of too many accounts."""
 
     status = 429
     title = "Too many attempts"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds to wait."""

@@ -118,6 +118,11 @@ class Settings(BaseSettings):
         """The networks of `probes`."""
         return tuple(ip_network(text) for text in self.probes)
 
+    @property
+    def behind_tls(self) -> bool:
+        """Whether people use https, so that cookies need never go over anything else."""
+        return self.public_url.startswith("https://")
+
     @cached_property
     def database_url(self) -> str:
         """The database as a full SQLAlchemy URL."""

@@ -1,89 +1,39 @@
-"""People who may sign in, their passwords, and how often one may try."""
+"""The people who may sign in: who they are, what they may do, and how they like their pages."""
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.errors import Conflict, Invalid, NotAllowed, NotFound, TooManyAttempts
-from dashboard.services import audit
-from dashboard.services.audit import Actor
-from dashboard.storage.models import ID_LENGTH, Audit, Role, User
-from dashboard.texts import is_storable, storable
+from dashboard.errors import Conflict, Invalid, NotFound
+from dashboard.scheduling.wallclock import zone_named
+from dashboard.services import audit, passwords, sessions, signin
+from dashboard.services.sessions import PERSON_COLUMNS, Person
+from dashboard.storage.models import ID_LENGTH, Role, User
+from dashboard.texts import is_storable
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from dashboard.services.audit import Actor
     from dashboard.settings import Settings
     from dashboard.storage.db import Database
 
 FIRST_ACCOUNT = "admin"
-SIGN_IN = "sign_in"
-FAILURES = 5
-WINDOW = timedelta(minutes=15)
-SHORTEST_PASSWORD = 8
-LONGEST_PASSWORD = 1024
-
-_hasher = PasswordHasher()  # argon2id with the library's present recommendation
+THEMES = ("light", "dark", "auto")
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """What every request of somebody signed in looks up; its fields are the columns."""
+def add_user(
+    session: Session, name: str, password: str | None, role: Role, *, actor: Actor
+) -> User:
+    """Add a person; raises `Invalid` or `Conflict` for a name that is taken.
 
-    id: int
-    name: str
-    role: Role
-    active: bool
-    epoch: int
-
-
-_PERSON = select(User.id, User.name, User.role, User.active, User.epoch).where(
-    User.id == bindparam("user_id")
-)
-
-
-def authenticate(database: Database, name: str, password: str, *, address: str | None) -> User:
-    """Return the person whose password this is, and note the attempt.
-
-    The answer takes as long for a name that does not exist. Raises `TooManyAttempts` after
-    `FAILURES` failures within `WINDOW` for the account from the address, else `NotAllowed` with
-    the same sentence for every cause.
+    Without a password they can only sign in elsewhere, at a proxy or the host app.
     """
-    name = storable(name.strip())[:ID_LENGTH]
-    actor = Actor(name or "-", Role.VIEWER, address)
-    with database.read() as session:
-        if _recent_failures(session, name, address) >= FAILURES:
-            minutes = WINDOW.seconds // 60
-            message = f"Too many failed attempts. Try again in {minutes} minutes."
-            raise TooManyAttempts(message)
-        user = session.scalars(select(User).where(User.name == name)).first()
-    known = user is not None and user.active
-    fits = _verify(user.password_hash if user and known else _nobody(), password)
-    if user is None or not (known and fits):
-        audit.note(database, actor, SIGN_IN, name or "-", "refused")
-        message = "User name or password is wrong."
-        raise NotAllowed(message)
-    audit.note(database, actor, SIGN_IN, name, "done")
-    return user
-
-
-def get_person(session: Session, user_id: int) -> Person | None:
-    """Return one person, or None."""
-    found = session.connection().execute(_PERSON, {"user_id": user_id}).one_or_none()
-    return None if found is None else Person(*found)
-
-
-def add_user(session: Session, name: str, password: str, role: Role, *, actor: Actor) -> User:
-    """Add a person; raises `Invalid` or `Conflict` for a name that is taken."""
     with audit.action(session, actor, "user.add", name) as entry:
         actor.require(Role.ADMIN)
         entry.detail["role"] = role.value
@@ -91,7 +41,7 @@ def add_user(session: Session, name: str, password: str, role: Role, *, actor: A
             raise Invalid.one("name", f"A user name has 1 to {ID_LENGTH} printable characters.")
         user = User(
             name=name,
-            password_hash=_hasher.hash(check_password(password)),
+            password_hash=passwords.NONE if password is None else passwords.hashed(password),
             role=role,
             created_at=datetime.now(UTC),
         )
@@ -99,9 +49,20 @@ def add_user(session: Session, name: str, password: str, role: Role, *, actor: A
         try:
             session.flush()
         except IntegrityError as error:
-            message = f"There is a user “{name}” already."
-            raise Conflict(message) from error
+            raise Conflict(f"There is a user “{name}” already.") from error
     return user
+
+
+def change_role(session: Session, name: str, role: Role, *, actor: Actor) -> None:
+    """Let a person do more or less, from their next request on."""
+    with audit.action(session, actor, "user.role", name) as entry:
+        actor.require(Role.ADMIN)
+        admins = _lock_admins(session)
+        user = _by_name(session, name)
+        entry.difference({"role": user.role.value}, {"role": role.value})
+        if not role.includes(Role.ADMIN):
+            _keep_an_admin(admins, user)
+        user.role = role
 
 
 def set_password(session: Session, name: str, password: str, *, actor: Actor) -> None:
@@ -109,23 +70,110 @@ def set_password(session: Session, name: str, password: str, *, actor: Actor) ->
     with audit.action(session, actor, "user.password", name):
         actor.require(Role.ADMIN)
         user = _by_name(session, name)
-        user.password_hash = _hasher.hash(check_password(password))
+        user.password_hash = passwords.hashed(password)
         user.active = True
-        user.epoch += 1
+        sessions.end_all(session, user.id)
+        signin.forgive(session, name)
+
+
+def set_own_password(
+    session: Session, user_id: int, password: str, *, keep: int | None, actor: Actor
+) -> None:
+    """Let a person change their password; all their sessions end but the one named by `keep`.
+
+    Whoever calls this has asked for the present password (`signin.confirm`).
+    """
+    with audit.action(session, actor, "user.own_password", actor.name):
+        user = _by_id(session, user_id)
+        user.password_hash = passwords.hashed(password, field="new_password")
+        sessions.end_all(session, user.id, but=keep)
+
+
+def set_preferences(
+    session: Session,
+    user_id: int,
+    *,
+    timezone: str | None = None,
+    theme: str | None = None,
+    actor: Actor,
+) -> None:
+    """Keep how a person likes times and colours; None leaves one as it is.
+
+    An empty time zone is the browser's own. Raises `Invalid`.
+    """
+    with audit.action(session, actor, "user.preferences", actor.name) as entry:
+        user = _by_id(session, user_id)
+        before = {"timezone": user.timezone, "theme": user.theme}
+        user.timezone = before["timezone"] if timezone is None else _known_zone(timezone.strip())
+        user.theme = before["theme"] if theme is None else _known_theme(theme)
+        entry.difference(before, {"timezone": user.timezone, "theme": user.theme})
 
 
 def disable_user(session: Session, name: str, *, actor: Actor) -> None:
     """Keep a person out, and end their sessions at once."""
     with audit.action(session, actor, "user.disable", name):
         actor.require(Role.ADMIN)
+        admins = _lock_admins(session)
         user = _by_name(session, name)
+        _keep_an_admin(admins, user)
         user.active = False
-        user.epoch += 1
+        sessions.end_all(session, user.id)
+
+
+def enable_user(session: Session, name: str, *, actor: Actor) -> None:
+    """Let a person in again."""
+    with audit.action(session, actor, "user.enable", name):
+        actor.require(Role.ADMIN)
+        _by_name(session, name).active = True
+        signin.forgive(session, name)
+
+
+def end_sessions(session: Session, name: str, *, actor: Actor) -> int:
+    """Sign a person out everywhere; return of how many browsers."""
+    with audit.action(session, actor, "user.end_sessions", name) as entry:
+        if name != actor.name:
+            actor.require(Role.ADMIN)
+        entry.detail["ended"] = sessions.end_all(session, _by_name(session, name).id)
+    ended: int = entry.detail["ended"]
+    return ended
 
 
 def list_users(session: Session) -> list[User]:
     """Return everybody, by name."""
     return list(session.scalars(select(User).order_by(User.name)))
+
+
+def get_user(session: Session, user_id: int) -> User:
+    """Return one person; raises `NotFound`."""
+    user = session.get(User, user_id)
+    if user is None:
+        raise NotFound("There is no such person.")
+    return user
+
+
+def person_from_elsewhere(database: Database, name: str, role: Role | None) -> Person | None:
+    """Return the person whom a proxy or the host app has signed in, adding them the first time.
+
+    `role` is what the other side grants, for as long as it does; without one it is the role the
+    person has here, viewer at first. Somebody who is disabled here stays out.
+    """
+    if not 1 <= len(name) <= ID_LENGTH or not name.isprintable():
+        return None
+    query = select(*PERSON_COLUMNS).where(User.name == name)
+    with database.read() as session:
+        found = session.execute(query).one_or_none()
+    if found is None:
+        try:
+            with audit.transaction(database) as session:
+                add_user(session, name, None, role or Role.VIEWER, actor=audit.SYSTEM)
+        except Conflict:
+            pass  # another request of the same person was first
+        with database.read() as session:
+            found = session.execute(query).one()
+    person = Person(*found)
+    if not person.active:
+        return None
+    return person if role is None else replace(person, role=role)
 
 
 def ensure_first_account(database: Database, settings: Settings) -> str | None:
@@ -134,59 +182,50 @@ def ensure_first_account(database: Database, settings: Settings) -> str | None:
     with database.write(touch=False) as session:
         if session.scalar(select(User.id).limit(1)) is not None:
             return None
-        password = given.get_secret_value() if given else secrets.token_urlsafe(12)
+        password = given.get_secret_value() if given else passwords.made_up()
         add_user(session, FIRST_ACCOUNT, password, Role.ADMIN, actor=audit.SYSTEM)
     return None if given else password
-
-
-def check_password(password: str) -> str:
-    """Return `password` if it is acceptable, else raise `Invalid`."""
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        message = f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD:,} characters."
-        raise Invalid.one("password", message)
-    try:
-        password.encode()
-    except UnicodeEncodeError as error:
-        raise Invalid.one("password", "It holds half a character; type it again.") from error
-    return password
 
 
 def _by_name(session: Session, name: str) -> User:
     query = select(User).where(User.name == name).with_for_update()
     user = session.scalars(query).first() if is_storable(name) else None
     if user is None:
-        message = f"There is no user “{name}”."
-        raise NotFound(message)
+        raise NotFound(f"There is no user “{name}”.")
     return user
 
 
-def _recent_failures(session: Session, name: str, address: str | None) -> int:
-    """Count failures in the audit log, which is why a restart does not forget them."""
-    failed = (
-        select(Audit.id)
-        .where(
-            Audit.target == (name or "-"),
-            Audit.action == SIGN_IN,
-            Audit.outcome == "refused",
-            Audit.address.is_(None) if address is None else Audit.address == address,
-            Audit.at > datetime.now(UTC) - WINDOW,
+def _by_id(session: Session, user_id: int) -> User:
+    return session.scalars(select(User).where(User.id == user_id).with_for_update()).one()
+
+
+def _lock_admins(session: Session) -> set[int]:
+    """Return the admins who can sign in, so that nobody else changes them at the same time.
+
+    Otherwise two admins could demote each other at one moment, and nobody would be left.
+    """
+    admins = select(User.id).where(User.role == Role.ADMIN, User.active).order_by(User.id)
+    return set(session.scalars(admins.with_for_update()))
+
+
+def _keep_an_admin(admins: set[int], user: User) -> None:
+    if admins == {user.id}:
+        raise Conflict(
+            f"“{user.name}” is the only admin who can sign in."
+            " Make somebody else an admin first, or nobody could look after this dashboard."
         )
-        .order_by(Audit.id.desc())
-        .limit(FAILURES)
-    )
-    return session.scalar(select(func.count()).select_from(failed.subquery())) or 0
 
 
-@cache
-def _nobody() -> str:
-    """Return a hash that no password fits, to spend the same time on unknown names."""
-    return _hasher.hash(secrets.token_hex(16))
+def _known_zone(name: str) -> str:
+    if name:
+        try:
+            zone_named(name)
+        except ValueError as error:
+            raise Invalid.one("timezone", f"“{name[:60]}” {error}.") from error
+    return name
 
 
-def _verify(stored: str, password: str) -> bool:
-    if len(password) > LONGEST_PASSWORD:
-        return False
-    try:
-        return _hasher.verify(stored, password)
-    except (VerificationError, InvalidHashError, UnicodeEncodeError):
-        return False
+def _known_theme(theme: str) -> str:
+    if theme not in THEMES:
+        raise Invalid.one("theme", f"A theme is one of {', '.join(THEMES)}.")
+    return theme

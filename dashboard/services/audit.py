@@ -26,6 +26,7 @@ class Actor:
     name: str
     role: Role
     address: str | None = None
+    request_id: str | None = None
 
     def require(self, role: Role) -> None:
         """Raise `NotAllowed` unless this actor's role reaches as far as `role`."""
@@ -82,8 +83,11 @@ def transaction(database: Database) -> Iterator[Session]:
 def note(
     database: Database, actor: Actor, name: str, target: str, outcome: str, **detail: Any
 ) -> None:
-    """Write one entry in a transaction of its own."""
-    with database.write() as session:
+    """Write one entry in a transaction of its own.
+
+    Live pages do not look again for it: whoever knocks at the door would have all of them drawn.
+    """
+    with database.write(touch=False) as session:
         session.add(_row(actor, name, target, outcome, detail))
 
 
@@ -96,4 +100,5 @@ def _row(actor: Actor, name: str, target: str, outcome: str, detail: dict[str, A
         target=storable(target)[:ID_LENGTH],
         outcome=outcome,
         detail=detail,
+        request_id=actor.request_id,
     )

@@ -66,7 +66,7 @@ def init_web(app: Flask, state: DashboardState, *, prefix: str = "", own_app: bo
     app.extensions[EXTENSION] = state
     app.register_blueprint(make_blueprint(), url_prefix=prefix or None)
     if own_app:
-        _set_up_own_app(app, secure=state.settings.public_url.startswith("https://"))
+        _set_up_own_app(app, secure=state.settings.behind_tls)
 
 
 def _set_up_own_app(app: Flask, *, secure: bool) -> None:

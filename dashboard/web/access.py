@@ -1,21 +1,25 @@
 """Who may do what: every route declares the role it needs, and nothing undeclared answers.
 
-Who is signed in is kept in the app's own session under one key: account, epoch and two times. No
-login extension: in a host app it would have to share `app.login_manager` with the host's.
+Who is signed in is a row in the database; the browser has a cookie with its token, apart from the
+app's session, which in a host app is the host's. No login extension: it would have to share
+`app.login_manager` with the host's.
 """
 
 from __future__ import annotations
 
-import time
+import logging
+import secrets
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
-from flask import current_app, g, request, session
+from flask import after_this_request, current_app, g, request, session, url_for
 from flask_wtf.csrf import validate_csrf
 from werkzeug.exceptions import Forbidden
 from wtforms import ValidationError
 
 from dashboard.errors import NotAllowed
-from dashboard.services import accounts
+from dashboard.services import audit, sessions
 from dashboard.services.audit import Actor
 from dashboard.web.state import dashboard_state
 
@@ -23,23 +27,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from dashboard.services.accounts import Person
+    from flask import Response
+
+    from dashboard.services.sessions import Person, Visit
     from dashboard.storage.models import Role, User
 
 View = TypeVar("View", bound="Callable[..., Any]")
 
-SESSION_KEY = "dashboard.user"
+logger = logging.getLogger(__name__)
+
 CSRF_KEY = "csrf_token"
+COOKIE = "dashboard-sign-in"
 
-IDLE_SECONDS = 12 * 3600
-"""A sign-in ends after this long without anybody doing anything; live updates do not count."""
-
-LONGEST_SECONDS = 7 * 24 * 3600
-"""A sign-in ends after this long whatever happens."""
-
-_SEEN_STEP = 300  # the session cookie is renewed at most this often
+_SEEN_STEP = timedelta(minutes=5)  # how exactly it is known when somebody was last there
 
 _PUBLIC = "public"
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 class SignInNeeded(Exception):
@@ -48,6 +51,9 @@ class SignInNeeded(Exception):
 
 class FormExpired(Exception):
     """The form's token does not belong to the present session; nothing was done."""
+
+    def __str__(self) -> str:
+        return "The form's token was missing or did not belong to the session."
 
 
 def role(needed: Role) -> Callable[[View], View]:
@@ -81,9 +87,28 @@ def declared_access(endpoint: str) -> Role | str | None:
 
 def guard() -> None:
     """Let a request through to its view, or refuse it; runs before every view of the blueprint."""
+    try:
+        _check()
+    except (NotAllowed, FormExpired) as error:
+        if current_user() is not None:
+            audit.note(
+                dashboard_state().database,
+                current_actor(),
+                "request",
+                request.path,
+                "refused",
+                method=request.method,
+                why=str(error),
+            )
+        raise
+
+
+def _check() -> None:
     needed = declared_access(request.endpoint or "")
     if needed is None:
         raise Forbidden("This page does not say who may see it, so nobody may.")
+    if request.method not in _SAFE_METHODS:
+        _refuse_other_sites()
     if needed != _PUBLIC:
         user = current_user()
         if user is None:
@@ -93,25 +118,48 @@ def guard() -> None:
                 f"This needs the role “{needed}”; you are signed in as “{user.role}”."
                 " Ask an admin, or sign in with another account."
             )
-    if request.method not in {"GET", "HEAD", "OPTIONS"}:
+    if request.method not in _SAFE_METHODS:
         _check_form_token()
+
+
+def _refuse_other_sites() -> None:
+    """Refuse what a page of another site makes the browser send, sibling subdomains included.
+
+    Browsers say so themselves: by Sec-Fetch-Site, or over plain http by Origin alone. What says
+    neither is no browser of these days, and the form's token decides.
+    """
+    came_from = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    if came_from is not None:
+        own = came_from in {"same-origin", "none"}
+    else:
+        own = origin is None or urlsplit(origin).netloc == request.host
+    if not own:
+        raise NotAllowed("This was sent by a page of another site; nothing was done.")
 
 
 def _check_form_token() -> None:
     """Refuse a POST that no page of ours sent. A token lives as long as its session."""
     token = request.headers.get("X-CSRFToken") or request.form.get(CSRF_KEY)
+    longest = int(sessions.REMEMBERED.total_seconds())
     try:
-        validate_csrf(token, time_limit=LONGEST_SECONDS, token_key=CSRF_KEY)
+        validate_csrf(token, time_limit=longest, token_key=CSRF_KEY)
     except ValidationError as error:
         raise FormExpired from error
 
 
 def current_user() -> Person | None:
     """Return who is signed in, looked up once a request; a disabled account is nobody."""
-    if "dashboard_user" not in g:
-        g.dashboard_user = _load_user()
-    user: Person | None = g.dashboard_user
-    return user
+    visit = current_visit()
+    return None if visit is None else visit.person
+
+
+def current_visit() -> Visit | None:
+    """Return who is signed in and by which sign-in."""
+    if "dashboard_visit" not in g:
+        g.dashboard_visit = _find_visit()
+    visit: Visit | None = g.dashboard_visit
+    return visit
 
 
 def current_actor() -> Actor:
@@ -119,7 +167,7 @@ def current_actor() -> Actor:
     user = current_user()
     if user is None:
         raise SignInNeeded
-    return Actor(name=user.name, role=user.role, address=request.remote_addr)
+    return Actor(user.name, user.role, request.remote_addr, request_id())
 
 
 def may(needed: str) -> bool:
@@ -128,33 +176,98 @@ def may(needed: str) -> bool:
     return user is not None and user.role.includes(type(user.role)(needed))
 
 
-def sign_in(user: User) -> None:
+def request_id() -> str:
+    """Return the request's own name, by which log and audit log can be brought together."""
+    if "dashboard_request_id" not in g:
+        g.dashboard_request_id = secrets.token_hex(8)
+    name: str = g.dashboard_request_id
+    return name
+
+
+def sign_in(user: User, *, remember: bool = False) -> None:
     """Begin a session for `user`, taking nothing over from the one before."""
-    forget()
-    now = int(time.time())
-    session[SESSION_KEY] = {"id": user.id, "epoch": user.epoch, "since": now, "seen": now}
-    g.pop("dashboard_user")
+    _end_session()
+    with dashboard_state().database.write(touch=False) as database_session:
+        token = sessions.begin(
+            database_session,
+            user.id,
+            remember=remember,
+            address=request.remote_addr,
+            user_agent=request.user_agent.string,
+        )
+    longest = int(sessions.REMEMBERED.total_seconds())
+    _set_cookie(token, max_age=longest if remember else None)
 
 
 def forget() -> None:
-    """End the session's sign-in, and with it every form token it gave out."""
-    session.pop(SESSION_KEY, None)
+    """End the browser's sign-in, and with it every form token it gave out."""
+    _end_session()
+    _set_cookie("", max_age=0)
+
+
+def _end_session() -> None:
+    token = request.cookies.get(_cookie_name())
+    if token:
+        with dashboard_state().database.write(touch=False) as database_session:
+            sessions.end(database_session, token)
     session.pop(CSRF_KEY, None)
     g.pop(CSRF_KEY, None)
-    g.dashboard_user = None
+    g.dashboard_visit = None
 
 
-def _load_user() -> Person | None:
-    kept = session.get(SESSION_KEY)
-    if kept is None:
-        return None
-    now = int(time.time())
-    if now - kept["since"] > LONGEST_SECONDS or now - kept["seen"] > IDLE_SECONDS:
+def home() -> str:
+    """Return the path under which all pages lie: `/`, or the prefix in a host app."""
+    return url_for("dashboard.now.show")
+
+
+def _cookie_name() -> str:
+    """Return the cookie's name; the prefix makes browsers insist on Secure, / and no Domain."""
+    strict = dashboard_state().settings.behind_tls and home() == "/"
+    return f"__Host-{COOKIE}" if strict else COOKIE
+
+
+def _set_cookie(token: str, *, max_age: int | None) -> None:
+    secure = dashboard_state().settings.behind_tls or request.is_secure
+
+    @after_this_request
+    def set_cookie(response: Response) -> Response:
+        response.set_cookie(
+            _cookie_name(),
+            token,
+            max_age=max_age,
+            path=home(),
+            secure=secure,
+            httponly=True,
+            samesite="Lax",
+        )
+        return response
+
+
+def _find_visit() -> Visit | None:
+    token = request.cookies.get(_cookie_name())
+    if not token:
         return None
     with dashboard_state().database.read() as database_session:
-        user = accounts.get_person(database_session, kept["id"])
-    if user is None or not user.active or user.epoch != kept["epoch"]:
-        return None
-    if now - kept["seen"] > _SEEN_STEP and "If-None-Match" not in request.headers:
-        session[SESSION_KEY] = kept | {"seen": now}
-    return user
+        visit = sessions.find(database_session, token)
+    if visit is not None and "If-None-Match" not in request.headers:
+        _note_presence(visit.sign_in, visit.seen_at)
+    return visit
+
+
+def _note_presence(sign_in: int, seen_at: datetime) -> None:
+    """Keep a sign-in from ending by idling, after the answer: no page waits for a write."""
+    if datetime.now(UTC) - seen_at < _SEEN_STEP:
+        return
+    database = dashboard_state().database
+
+    def note() -> None:
+        try:
+            with database.write(touch=False) as database_session:
+                sessions.see(database_session, sign_in)
+        except Exception:
+            logger.exception("could not note that somebody is still there")
+
+    @after_this_request
+    def note_when_sent(response: Response) -> Response:
+        response.call_on_close(note)
+        return response

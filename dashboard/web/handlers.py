@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from flask import Response, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from dashboard.errors import DashboardError, Invalid
+from dashboard.errors import DashboardError, Invalid, TooManyAttempts
 from dashboard.web.access import CSRF_KEY, FormExpired, SignInNeeded, current_user
 from dashboard.web.rendering import draw, here, page_before, toast, wants_partial
 from dashboard.web.signin import sign_in_form
@@ -49,7 +49,10 @@ def refused(error: DashboardError) -> Response:
         if isinstance(error, Invalid)
         else [str(error) or error.title]
     )
-    return problem(error.status, error.title, messages)
+    response = problem(error.status, error.title, messages)
+    if isinstance(error, TooManyAttempts):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def http_error(error: HTTPException) -> AnyResponse:

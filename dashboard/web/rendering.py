@@ -130,7 +130,7 @@ def live_etag(session: Session) -> str:
     parts = (
         read_revision(session),
         scheduler_now(session).state,
-        user and (user.id, user.role, user.epoch),
+        user,
         int(time.time() // REFRESH_SECONDS),
         here(),
     )

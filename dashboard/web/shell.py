@@ -90,6 +90,13 @@ def shell() -> Shell:
 
 
 def theme() -> str:
-    """Return the person's choice: `light`, `dark`, or `auto` as the system has it."""
+    """Return the person's choice: `light`, `dark`, or `auto` as the system has it.
+
+    The browser's own is for pages that do not know who asks; nobody is looked up for this.
+    """
+    visit = g.get("dashboard_visit")
+    if visit is not None:
+        chosen: str = visit.person.theme
+        return chosen
     choice = request.cookies.get("theme", "auto")
     return choice if choice in {"light", "dark"} else "auto"

@@ -8,7 +8,18 @@ from flask import Blueprint, Response, redirect, request, url_for
 
 from dashboard.errors import NotAllowed, TooManyAttempts
 from dashboard.services import accounts
-from dashboard.web.access import current_user, forget, public, sign_in
+from dashboard.services.accounts import THEMES
+from dashboard.services.sessions import REMEMBERED
+from dashboard.services.signin import authenticate
+from dashboard.web.access import (
+    current_actor,
+    current_user,
+    forget,
+    home,
+    public,
+    request_id,
+    sign_in,
+)
 from dashboard.web.rendering import is_local, page_before, render
 from dashboard.web.state import dashboard_state
 
@@ -36,14 +47,23 @@ def check() -> AnyResponse:
     name = request.form.get("name", "").strip()
     password = request.form.get("password", "")
     try:
-        user = accounts.authenticate(
-            dashboard_state().database, name, password, address=request.remote_addr
+        user = authenticate(
+            dashboard_state().database,
+            name,
+            password,
+            address=request.remote_addr,
+            request_id=request_id(),
         )
-    except (NotAllowed, TooManyAttempts) as error:
-        status = 429 if isinstance(error, TooManyAttempts) else 401
-        return sign_in_form(name=name, problem=str(error), status=status)
-    sign_in(user)
-    return redirect(_wanted(), 303)
+    except NotAllowed as error:
+        return sign_in_form(name=name, problem=str(error), status=401)
+    except TooManyAttempts as error:
+        form = sign_in_form(name=name, problem=str(error), status=429)
+        form.headers["Retry-After"] = str(error.retry_after)
+        return form
+    sign_in(user, remember="remember" in request.form)
+    response = redirect(_wanted(), 303)
+    keep_theme(response, user.theme)
+    return response
 
 
 @blueprint.post("/logout")
@@ -59,31 +79,39 @@ def logout() -> AnyResponse:
 @blueprint.post("/theme")
 @public
 def choose_theme() -> AnyResponse:
-    """Keep the choice of light, dark or automatic in a cookie."""
+    """Keep the choice of light, dark or automatic: in a cookie, and with who is signed in."""
     choice = request.form.get("theme", "auto")
-    response = redirect(page_before() or url_for("dashboard.now.show"), 303)
-    if choice in {"light", "dark"}:
-        response.set_cookie(
-            "theme",
-            choice,
-            max_age=YEAR,
-            path=_cookie_path(),
-            samesite="Lax",
-            secure=request.is_secure,
-        )
-    else:
-        response.delete_cookie("theme", path=_cookie_path())
+    choice = choice if choice in THEMES else "auto"
+    user = current_user()
+    if user is not None and user.theme != choice:
+        with dashboard_state().change() as session:
+            accounts.set_preferences(session, user.id, theme=choice, actor=current_actor())
+    response = redirect(page_before() or home(), 303)
+    keep_theme(response, choice)
     return response
 
 
-def _cookie_path() -> str:
-    """Return the path under which all pages lie: `/`, or the prefix in a host app."""
-    return url_for("dashboard.now.show")
+def keep_theme(response: AnyResponse, choice: str) -> None:
+    """Let the browser remember a theme, for the pages before signing in."""
+    if choice == "auto":
+        response.delete_cookie("theme", path=home())
+    else:
+        secure = request.is_secure
+        response.set_cookie(
+            "theme", choice, max_age=YEAR, path=home(), samesite="Lax", secure=secure
+        )
 
 
 def sign_in_form(*, name: str = "", problem: str = "", status: int = 200) -> Response:
     """Return the form, going on to `next` of the request afterwards."""
-    response = render("signin/login.html", name=name, problem=problem, next=_wanted())
+    response = render(
+        "signin/login.html",
+        name=name,
+        problem=problem,
+        next=_wanted(),
+        remember="remember" in request.form,
+        days=REMEMBERED.days,
+    )
     response.status_code = status
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -1,137 +1,39 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
-from argon2 import PasswordHasher
 from pydantic import SecretStr
-from sqlalchemy import select
 
-from dashboard.errors import (
-    Conflict,
-    DashboardError,
-    Invalid,
-    NotAllowed,
-    NotFound,
-    TooManyAttempts,
-)
-from dashboard.services import accounts, audit
+from dashboard.errors import Conflict, DashboardError, Invalid, NotAllowed, NotFound
+from dashboard.services import accounts, sessions
+from dashboard.services.audit import Actor
 from dashboard.settings import load_settings
-from dashboard.storage.models import Audit, Role, User
-from tests.factories import ADMIN, OPERATOR
+from dashboard.storage.models import Role, User
+from tests.factories import OPERATOR
+from tests.services.people import GOOD, act, log, sign_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from dashboard.storage.db import Database
 
-HERE = "192.0.2.1"
-GOOD = "correct horse"
 
-
-@pytest.fixture(autouse=True)
-def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash quickly: what makes argon2 safe is what makes tests slow."""
-    monkeypatch.setattr(accounts, "_hasher", PasswordHasher(time_cost=1, memory_cost=64))
-
-
-def act(database: Database, action: Callable[..., Any], *arguments: Any, actor: Any = ADMIN) -> Any:
-    with audit.transaction(database) as session:
-        return action(session, *arguments, actor=actor)
-
-
-@pytest.fixture
-def vera(database: Database) -> User:
-    user: User = act(database, accounts.add_user, "vera", GOOD, Role.VIEWER)
-    return user
-
-
-def sign_in(database: Database, password: str, name: str = "vera", address: str = HERE) -> User:
-    return accounts.authenticate(database, name, password, address=address)
-
-
-def log(database: Database) -> list[tuple[str, str, str]]:
+def get(database: Database, name: str) -> User:
     with database.read() as session:
-        rows = session.scalars(select(Audit).order_by(Audit.id))
-        return [(row.action, row.target, row.outcome) for row in rows]
+        return next(user for user in accounts.list_users(session) if user.name == name)
 
 
-class TestSignIn:
-    def test_the_right_password_lets_in_and_is_noted(self, database: Database, vera: User) -> None:
-        assert sign_in(database, GOOD, name="  vera ").id == vera.id
-        assert log(database)[-1] == ("sign_in", "vera", "done")
+def signed_in(database: Database, user: User) -> str:
+    """Sign somebody in and return the browser's token."""
+    with database.write() as session:
+        return sessions.begin(session, user.id)
 
-    @pytest.mark.usefixtures("vera")
-    def test_every_cause_gets_the_same_answer(self, database: Database) -> None:
-        act(database, accounts.add_user, "gone", GOOD, Role.ADMIN)
-        act(database, accounts.disable_user, "gone")
-        answers = set()
-        for name, password in (
-            ("vera", "wrong"),
-            ("vera", ""),
-            ("vera", "x" * 100_000),
-            ("nobody", GOOD),
-            ("", ""),
-            ("gone", GOOD),
-            ("VERA", GOOD),
-        ):
-            with pytest.raises(NotAllowed) as caught:
-                sign_in(database, password, name=name)
-            answers.add(str(caught.value))
-        assert len(answers) == 1
-        assert [entry[0::2] for entry in log(database)[-7:]] == [("sign_in", "refused")] * 7
 
-    @pytest.mark.usefixtures("vera")
-    @pytest.mark.parametrize(
-        ("name", "password"),
-        [
-            ("\x00", GOOD),
-            ("\ud800", GOOD),
-            ("vera\x00", GOOD),
-            ("x" * 10_000, GOOD),
-            ("🙂" * 300, GOOD),
-            ("vera", "\x00"),
-            ("vera", "\ud800"),
-        ],
-    )
-    def test_strange_input_is_refused_and_nothing_more(
-        self, database: Database, name: str, password: str
-    ) -> None:
-        with pytest.raises(NotAllowed):
-            sign_in(database, password, name=name)
-        assert log(database)[-1][2] == "refused"
-
-    @pytest.mark.usefixtures("vera")
-    def test_five_failures_lock_the_account_for_that_address_only(self, database: Database) -> None:
-        for _ in range(accounts.FAILURES):
-            with pytest.raises(NotAllowed):
-                sign_in(database, "wrong")
-        with pytest.raises(TooManyAttempts, match="15 minutes"):
-            sign_in(database, GOOD)
-        assert sign_in(database, GOOD, address="192.0.2.99").name == "vera"
-
-    @pytest.mark.usefixtures("vera")
-    def test_the_lock_ends_by_itself(self, database: Database) -> None:
-        for _ in range(accounts.FAILURES):
-            with pytest.raises(NotAllowed):
-                sign_in(database, "wrong")
-        with database.write() as session:
-            for entry in session.scalars(select(Audit)):
-                entry.at -= accounts.WINDOW
-        assert sign_in(database, GOOD).name == "vera"
-
-    @pytest.mark.usefixtures("vera")
-    def test_successes_do_not_count(self, database: Database) -> None:
-        for _ in range(accounts.FAILURES + 1):
-            sign_in(database, GOOD)
-
-    def test_names_that_do_not_exist_are_locked_as_well(self, database: Database) -> None:
-        for _ in range(accounts.FAILURES):
-            with pytest.raises(NotAllowed):
-                sign_in(database, "wrong", name="nobody")
-        with pytest.raises(TooManyAttempts):
-            sign_in(database, "wrong", name="nobody")
+def is_in(database: Database, token: str) -> bool:
+    with database.read() as session:
+        return sessions.find(session, token) is not None
 
 
 class TestUsers:
@@ -166,19 +68,117 @@ class TestUsers:
     def test_a_new_password_ends_sessions_and_lets_in_again(
         self, database: Database, vera: User
     ) -> None:
+        token = signed_in(database, vera)
         act(database, accounts.disable_user, "vera")
         act(database, accounts.set_password, "vera", "another one")
-        user = sign_in(database, "another one")
-        assert user.epoch == vera.epoch + 2
+        assert sign_in(database, "another one").name == "vera"
+        assert not is_in(database, token)
         with pytest.raises(NotAllowed):
             sign_in(database, GOOD)
 
     def test_disabling_ends_sessions_and_keeps_out(self, database: Database, vera: User) -> None:
+        token = signed_in(database, vera)
         act(database, accounts.disable_user, "vera")
+        assert not is_in(database, token)
+        with pytest.raises(NotAllowed):
+            sign_in(database, GOOD)
+        act(database, accounts.enable_user, "vera")
+        assert not is_in(database, token)
+        assert sign_in(database, GOOD).name == "vera"
+
+    def test_a_new_role_counts_from_the_next_request_on(
+        self, database: Database, vera: User
+    ) -> None:
+        token = signed_in(database, vera)
+        act(database, accounts.change_role, "vera", Role.OPERATOR)
         with database.read() as session:
-            user = accounts.get_person(session, vera.id)
-        assert user is not None
-        assert (user.active, user.epoch) == (False, vera.epoch + 1)
+            visit = sessions.find(session, token)
+        assert visit is not None
+        assert visit.person.role is Role.OPERATOR
+        assert log(database)[-1] == ("user.role", "vera", "done")
+
+    @pytest.mark.usefixtures("vera")
+    def test_the_only_admin_stays_one(self, database: Database) -> None:
+        act(database, accounts.add_user, "ann", GOOD, Role.ADMIN)
+        for action, arguments in (
+            (accounts.disable_user, ("ann",)),
+            (accounts.change_role, ("ann", Role.OPERATOR)),
+        ):
+            with pytest.raises(Conflict, match="only admin"):
+                act(database, action, *arguments)
+            assert log(database)[-1][2] == "refused"
+        act(database, accounts.change_role, "ann", Role.ADMIN)
+        act(database, accounts.change_role, "vera", Role.ADMIN)
+        act(database, accounts.disable_user, "ann")
+        with pytest.raises(Conflict):
+            act(database, accounts.disable_user, "vera")
+
+    def test_two_admins_cannot_demote_each_other_at_once(self, database: Database) -> None:
+        names = ("ann", "abe")
+        for name in names:
+            act(database, accounts.add_user, name, GOOD, Role.ADMIN)
+
+        def demote(name: str) -> str:
+            try:
+                act(database, accounts.change_role, name, Role.VIEWER)
+            except Conflict:
+                return "refused"
+            return "done"
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(demote, names)) == ["done", "refused"]
+
+    def test_people_change_their_own_password_and_stay_where_they_are(
+        self, database: Database, vera: User
+    ) -> None:
+        here, elsewhere = signed_in(database, vera), signed_in(database, vera)
+        with database.read() as session:
+            visit = sessions.find(session, here)
+        assert visit is not None
+        me = Actor("vera", Role.VIEWER)
+        new = accounts.set_own_password
+        act(database, new, vera.id, "another one", keep=visit.sign_in, actor=me)
+        assert is_in(database, here)
+        assert not is_in(database, elsewhere)
+        assert sign_in(database, "another one").name == "vera"
+
+    def test_people_keep_how_they_like_their_pages(self, database: Database, vera: User) -> None:
+        me = Actor("vera", Role.VIEWER)
+        act(database, accounts.set_preferences, vera.id, timezone=" Asia/Tokyo ", actor=me)
+        act(database, accounts.set_preferences, vera.id, theme="dark", actor=me)
+        kept = get(database, "vera")
+        assert (kept.timezone, kept.theme) == ("Asia/Tokyo", "dark")
+        act(database, accounts.set_preferences, vera.id, timezone="", actor=me)
+        assert get(database, "vera").timezone == ""
+
+    @pytest.mark.parametrize(
+        "wish",
+        [
+            {"timezone": "Mars/Base"},
+            {"timezone": "../../etc/passwd"},
+            {"timezone": "x" * 5000},
+            {"timezone": "\x00"},
+            {"theme": "pink"},
+        ],
+    )
+    def test_what_cannot_be_liked_is_refused(
+        self, database: Database, vera: User, wish: dict[str, str]
+    ) -> None:
+        with pytest.raises(Invalid) as caught:
+            act(database, accounts.set_preferences, vera.id, **wish)
+        assert [error.field for error in caught.value.errors] == list(wish)
+
+    @pytest.mark.usefixtures("vera")
+    def test_sessions_are_ended_by_admins_or_by_oneself(
+        self, database: Database, vera: User
+    ) -> None:
+        token = signed_in(database, vera)
+        with pytest.raises(NotAllowed):
+            act(database, accounts.end_sessions, "vera", actor=OPERATOR)
+        assert is_in(database, token)
+        me = Actor("vera", Role.VIEWER)
+        assert act(database, accounts.end_sessions, "vera", actor=me) == 1
+        assert not is_in(database, token)
 
     @pytest.mark.usefixtures("vera")
     def test_only_admins_may_change_people(self, database: Database) -> None:
@@ -186,6 +186,8 @@ class TestUsers:
             (accounts.add_user, ("new", GOOD, Role.ADMIN)),
             (accounts.set_password, ("vera", GOOD)),
             (accounts.disable_user, ("vera",)),
+            (accounts.enable_user, ("vera",)),
+            (accounts.change_role, ("vera", Role.ADMIN)),
         ):
             with pytest.raises(NotAllowed):
                 act(database, action, *arguments, actor=OPERATOR)
@@ -196,19 +198,45 @@ class TestUsers:
         for action, arguments in (
             (accounts.set_password, (name, GOOD)),
             (accounts.disable_user, (name,)),
+            (accounts.enable_user, (name,)),
+            (accounts.change_role, (name, Role.ADMIN)),
+            (accounts.end_sessions, (name,)),
         ):
             with pytest.raises(NotFound):
                 act(database, action, *arguments)
 
     @pytest.mark.parametrize("user_id", [0, -1, 10**6])
     def test_numbers_that_are_nobody(self, database: Database, user_id: int) -> None:
-        with database.read() as session:
-            assert accounts.get_person(session, user_id) is None
+        with database.read() as session, pytest.raises(NotFound):
+            accounts.get_user(session, user_id)
 
     def test_people_are_listed_by_name(self, database: Database, vera: User) -> None:
         act(database, accounts.add_user, "abe", GOOD, Role.ADMIN)
         with database.read() as session:
             assert [user.name for user in accounts.list_users(session)] == ["abe", vera.name]
+
+
+class TestFromElsewhere:
+    """Who was signed in by a proxy or the host app."""
+
+    def test_they_are_added_the_first_time(self, database: Database) -> None:
+        person = accounts.person_from_elsewhere(database, "lea", None)
+        assert person is not None
+        assert person.role is Role.VIEWER
+        again = accounts.person_from_elsewhere(database, "lea", Role.ADMIN)
+        assert again is not None
+        assert (again.id, again.role) == (person.id, Role.ADMIN)
+        assert get(database, "lea").role is Role.VIEWER
+        with pytest.raises(NotAllowed):
+            sign_in(database, "", name="lea")
+
+    def test_who_is_disabled_here_stays_out(self, database: Database, vera: User) -> None:
+        act(database, accounts.disable_user, vera.name)
+        assert accounts.person_from_elsewhere(database, "vera", Role.ADMIN) is None
+
+    @pytest.mark.parametrize("name", ["", "\x00", "\ud800", "x" * 192, "a\nb"])
+    def test_names_that_cannot_be(self, database: Database, name: str) -> None:
+        assert accounts.person_from_elsewhere(database, name, Role.ADMIN) is None
 
 
 class TestFirstAccount:

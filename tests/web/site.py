@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from bs4 import BeautifulSoup
 from flask import Flask
 
+from dashboard.services import sessions
 from dashboard.storage.models import Role, User
 from dashboard.web import init_web
-from dashboard.web.access import SESSION_KEY
+from dashboard.web.access import COOKIE
 from dashboard.web.state import DashboardState
 
 if TYPE_CHECKING:
@@ -68,10 +69,8 @@ class Site:
             )
             session.add(user)
             session.flush()
-            now = int(time.time())
-            kept = {"id": user.id, "epoch": user.epoch, "since": now, "seen": now}
-        with self.client.session_transaction() as cookie:
-            cookie[SESSION_KEY] = kept
+            token = sessions.begin(session, user.id)
+        self.client.set_cookie(COOKIE, token)
 
 
 @contextmanager

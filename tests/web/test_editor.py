@@ -440,7 +440,7 @@ def test_preview_of_nothing_yet_is_no_complaint(viewer: Person) -> None:
 
 
 def test_preview_needs_a_sign_in(site: Site) -> None:
-    site.client.delete_cookie("dashboard")
+    site.client.delete_cookie("dashboard-sign-in")
     assert site.client.post("/jobs/new/preview", headers=HTMX).status_code == 401
 
 

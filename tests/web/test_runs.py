@@ -228,7 +228,7 @@ def test_a_poll_is_answered_with_the_region_or_with_nothing_new(site: Site) -> N
 
 
 def test_nobody_reads_runs_without_signing_in(site: Site) -> None:
-    site.client.delete_cookie("dashboard")
+    site.client.delete_cookie("dashboard-sign-in")
     response = site.client.get("/runs")
     assert response.status_code == 303
     assert "/login" in response.location

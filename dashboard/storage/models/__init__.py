@@ -12,7 +12,7 @@ from dashboard.storage.models.health import (
     RunStats,
 )
 from dashboard.storage.models.jobs import Job
-from dashboard.storage.models.people import Audit, User
+from dashboard.storage.models.people import Audit, SignIn, SignInFailure, User
 from dashboard.storage.models.processes import Lease, Revision, SchedulerLife
 from dashboard.storage.models.runs import Run, RunLog, RunStep
 from dashboard.storage.models.words import (
@@ -55,6 +55,8 @@ __all__ = [
     "RunStats",
     "RunStep",
     "SchedulerLife",
+    "SignIn",
+    "SignInFailure",
     "User",
     "UtcDateTime",
 ]

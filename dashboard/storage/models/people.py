@@ -1,4 +1,4 @@
-"""Who may sign in, and who did what."""
+"""Who may sign in, who is signed in, and who did what."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ class Audit(Base):
     target: Mapped[str] = mapped_column(String(ID_LENGTH))
     outcome: Mapped[str] = mapped_column(String(16))  # done, refused, failed
     detail: Mapped[dict[str, Any]]
+    request_id: Mapped[str | None] = mapped_column(String(64))  # as in the server's log
 
     __table_args__ = (
         Index("ix_audit_target", "target", "id"),
         Index("ix_audit_action", "action", "id"),
+        Index("ix_audit_actor", "actor", "id"),
+        Index("ix_audit_outcome", "outcome", "id"),
+        Index("ix_audit_at", "at"),
     )
 
 
@@ -39,8 +43,38 @@ class User(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     name: Mapped[str] = mapped_column(String(ID_LENGTH), unique=True)
-    password_hash: Mapped[str] = mapped_column(Text)
+    password_hash: Mapped[str] = mapped_column(Text)  # empty: signs in elsewhere only
     role: Mapped[Role]
     active: Mapped[bool] = mapped_column(default=True)
-    epoch: Mapped[int] = mapped_column(default=1)  # raised to end all sessions of this person
+    timezone: Mapped[str] = mapped_column(String(64), default="")  # empty: the browser's
+    theme: Mapped[str] = mapped_column(String(8), default="auto")  # light, dark, auto
     created_at: Mapped[datetime]
+
+
+class SignIn(Base):
+    """One browser in which a person is signed in; deleted, that browser is signed out."""
+
+    __tablename__ = "sign_in"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    user_id: Mapped[int] = mapped_column(index=True)
+    began_at: Mapped[datetime]
+    seen_at: Mapped[datetime]  # to within minutes
+    until: Mapped[datetime] = mapped_column(index=True)  # ends then whatever happens
+    remembered: Mapped[bool]  # does not end by idling
+    address: Mapped[str | None] = mapped_column(String(64))
+    user_agent: Mapped[str] = mapped_column(String(255))
+
+
+class SignInFailure(Base):
+    """One failed sign-in of the last minutes; they are counted to stop guessing."""
+
+    __tablename__ = "sign_in_failure"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    account: Mapped[str] = mapped_column(String(ID_LENGTH))  # as typed, whether there is one or not
+    address: Mapped[str] = mapped_column(String(64))
+
+    __table_args__ = (Index("ix_sign_in_failure_address", "address", "account"),)

@@ -28,6 +28,8 @@ def upgrade() -> None:
     _run_stats()
     _audit()
     _user()
+    _sign_in()
+    _sign_in_failure()
     _lease()
     _scheduler_life()
     _revision()
@@ -293,10 +295,14 @@ def _audit() -> None:
         sa.Column("target", sa.String(length=191), nullable=False),
         sa.Column("outcome", sa.String(length=16), nullable=False),
         sa.Column("detail", sa.JSON(), nullable=False),
+        sa.Column("request_id", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     with op.batch_alter_table("audit", schema=None) as batch_op:
         batch_op.create_index("ix_audit_action", ["action", "id"], unique=False)
+        batch_op.create_index("ix_audit_actor", ["actor", "id"], unique=False)
+        batch_op.create_index("ix_audit_at", ["at"], unique=False)
+        batch_op.create_index("ix_audit_outcome", ["outcome", "id"], unique=False)
         batch_op.create_index("ix_audit_target", ["target", "id"], unique=False)
 
 
@@ -312,11 +318,46 @@ def _user() -> None:
             nullable=False,
         ),
         sa.Column("active", sa.Boolean(), nullable=False),
-        sa.Column("epoch", NUMBER, nullable=False),
+        sa.Column("timezone", sa.String(length=64), nullable=False),
+        sa.Column("theme", sa.String(length=8), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
     )
+
+
+def _sign_in() -> None:
+    op.create_table(
+        "sign_in",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("user_id", NUMBER, nullable=False),
+        sa.Column("began_at", MOMENT, nullable=False),
+        sa.Column("seen_at", MOMENT, nullable=False),
+        sa.Column("until", MOMENT, nullable=False),
+        sa.Column("remembered", sa.Boolean(), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=True),
+        sa.Column("user_agent", sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("token_hash"),
+    )
+    with op.batch_alter_table("sign_in", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_sign_in_until"), ["until"], unique=False)
+        batch_op.create_index(batch_op.f("ix_sign_in_user_id"), ["user_id"], unique=False)
+
+
+def _sign_in_failure() -> None:
+    op.create_table(
+        "sign_in_failure",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("account", sa.String(length=191), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("sign_in_failure", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_sign_in_failure_at"), ["at"], unique=False)
+        batch_op.create_index("ix_sign_in_failure_address", ["address", "account"], unique=False)
 
 
 def _lease() -> None:
