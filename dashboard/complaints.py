@@ -98,6 +98,18 @@ def field_errors(
     return list(complaints.values())
 
 
+def shape_errors(error: ValidationError, raw: object) -> list[FieldError]:
+    """Turn pydantic's errors about a whole request into complaints, one for each field."""
+    complaints: dict[str, FieldError] = {}
+    for details in error.errors(include_url=False)[:_MOST_COMPLAINTS]:
+        path = _real_path(details, raw)
+        where = ".".join(str(part) for part in path)
+        unknown = details["type"] == "extra_forbidden"
+        message = "There is no such field." if unknown else _message(details, path, ())
+        complaints.setdefault(where, FieldError(where, message))
+    return list(complaints.values())
+
+
 def _real_path(details: ErrorDetails, raw: object) -> list[str | int]:
     """Return the error's location without the names of union members, which are in no form."""
     path: list[str | int] = []

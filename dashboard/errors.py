@@ -123,3 +123,21 @@ class TooManyAttempts(DashboardError):
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds to wait."""
+
+
+class TooManyRequests(DashboardError):
+    """A program asks more often than it may."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, per_minute: int, retry_after: float) -> None:
+        super().__init__(f"At most {per_minute:,} requests a minute are answered. Wait a moment.")
+        self.retry_after = retry_after
+        """Seconds to wait."""
+
+
+class NotJson(DashboardError):
+    """The body of a request cannot be read as JSON."""
+
+    title = "Not JSON"

@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     metrics_jobs: int = Field(
         1000, ge=0, le=100_000, description="Jobs with metrics of their own in `/metrics`."
     )
+    api_rate: int = Field(
+        600,
+        ge=1,
+        le=1_000_000,
+        description="Requests to the API a minute, for each token and each process.",
+    )
     public_url: str = Field(
         "", description="Address people use; with https, cookies are sent over TLS only."
     )

@@ -167,8 +167,12 @@ def list_jobs(
     sort: str = "name",
     after: str | None = None,
     limit: int = PAGE,
+    count: bool = True,
 ) -> JobPage:
-    """Return the jobs that match, from the one after the cursor `after` on."""
+    """Return the jobs that match, from the one after the cursor `after` on.
+
+    Without `count` the total is that of the page.
+    """
     cursor = _read_cursor(after, ORDERS[sort])
     values = {"overdue_before": datetime.now(UTC) - OVERDUE_AFTER, "rows": limit + 1}
     if cursor is not None:
@@ -186,9 +190,14 @@ def list_jobs(
     more = len(found) > limit
     return JobPage(
         jobs=rows,
-        total=connection.scalar(_count(search), values) or 0,
+        total=(connection.scalar(_count(search), values) or 0) if count else len(rows),
         after=_make_cursor(rows[-1], ORDERS[sort], valued >= limit) if more else None,
     )
+
+
+def is_cursor(cursor: str, *, sort: str = "name") -> bool:
+    """Say whether a list may have given out this cursor."""
+    return _read_cursor(cursor, ORDERS[sort]) is not None
 
 
 def _conditions(search: JobSearch) -> list[ColumnElement[bool]]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from dashboard.storage.models import Health, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 STATES = (*JobState, *Health)
 """What `state:` may name: the states of jobs and their health."""
@@ -52,6 +56,10 @@ class JobSearch:
     def with_state(self, state: str | None) -> JobSearch:
         """Return the same search for another state, or for any."""
         return replace(self, states=(state,) if state else (), complaints=())
+
+    def narrowed(self, *, states: Iterable[str], tags: Iterable[str]) -> JobSearch:
+        """Return the same search for jobs that are in these states too, and have these tags."""
+        return replace(self, states=(*self.states, *states), tags=(*self.tags, *tags))
 
 
 def _terms(query: str) -> list[str]:

@@ -13,8 +13,11 @@ from sqlalchemy.orm import aliased
 
 from dashboard.errors import JobNotFound, RunNotFound
 from dashboard.storage.models import ACTIVE_RUN, Job, JobHealth, Run, RunLog, RunState, RunStep
+from dashboard.texts import is_storable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
 LOG_PAGE = 1000
@@ -38,16 +41,30 @@ class JobDetail:
 
 def get_job(session: Session, job_id: str) -> JobDetail:
     """Return a job and how it is doing, in one query. Raises `JobNotFound`."""
+    found = get_jobs(session, [job_id]) if is_storable(job_id) else []
+    if not found:
+        raise JobNotFound(job_id)
+    return found[0]
+
+
+def get_jobs(session: Session, job_ids: Sequence[str]) -> list[JobDetail]:
+    """Return the jobs of these ids that there are, in this order, in one query."""
     # Letter by letter the condition of ix_run_active, or the index is not used.
     running = exists().where(Run.job_id == Job.id, text(ACTIVE_RUN), Run.state == RunState.RUNNING)
     found = session.execute(
         select(Job, JobHealth, running)
         .outerjoin(JobHealth, JobHealth.job_id == Job.id)
-        .where(Job.id == job_id)
-    ).one_or_none()
-    if found is None:
-        raise JobNotFound(job_id)
-    return JobDetail(*found)
+        .where(Job.id.in_(job_ids))
+    )
+    details = {row[0].id: JobDetail(*row) for row in found}
+    return [details[job_id] for job_id in job_ids if job_id in details]
+
+
+def is_known(session: Session, job_id: str) -> bool:
+    """Say whether there is such a job, or was one that history knows."""
+    if not is_storable(job_id):
+        return False
+    return session.get(Job, job_id) is not None or has_runs(session, job_id)
 
 
 def has_runs(session: Session, job_id: str) -> bool:
@@ -101,6 +118,16 @@ def list_steps(session: Session, run_id: int) -> list[RunStep]:
     """Return a run's named steps in the order they began."""
     wanted = select(RunStep).where(RunStep.run_id == run_id).order_by(RunStep.index)
     return list(session.scalars(wanted.limit(MAX_STEPS)))
+
+
+def get_runs(session: Session, run_ids: Sequence[int]) -> list[tuple[Run, list[RunStep]]]:
+    """Return the runs of these ids that there are, in this order, each with its steps."""
+    rows = {run.id: run for run in session.scalars(select(Run).where(Run.id.in_(run_ids)))}
+    steps: dict[int, list[RunStep]] = {run_id: [] for run_id in rows}
+    wanted = select(RunStep).where(RunStep.run_id.in_(run_ids))
+    for step in session.scalars(wanted.order_by(RunStep.run_id, RunStep.index)):
+        steps[step.run_id].append(step)
+    return [(rows[run_id], steps[run_id]) for run_id in run_ids if run_id in rows]
 
 
 def list_log(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 -- a dataclass field
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from dashboard.scheduling.leader import SCHEDULER, database_now
-from dashboard.storage.models import Lease, SchedulerLife
+from dashboard.storage.models import ACTIVE_RUN, Job, Lease, Run, RunState, SchedulerLife
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -53,6 +53,28 @@ class SchedulerStatus:
     def alive(self) -> bool:
         """Whether jobs are being started."""
         return self.state != "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How much there is to do."""
+
+    jobs: int
+    queued: int
+    running: int
+
+
+def count_work(session: Session) -> Work:
+    """Count jobs and active runs: by index, and of runs only those few that have not ended."""
+    states = session.execute(
+        select(Run.state, func.count()).where(text(ACTIVE_RUN)).group_by(Run.state)
+    )
+    active = {row[0]: row[1] for row in states}
+    return Work(
+        jobs=session.scalar(select(func.count(Job.id))) or 0,
+        queued=active.get(RunState.QUEUED, 0),
+        running=active.get(RunState.RUNNING, 0),
+    )
 
 
 def scheduler_status(session: Session, *, process: str | None = None) -> SchedulerStatus:

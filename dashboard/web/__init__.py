@@ -26,6 +26,7 @@ from dashboard.web import (
     system,
 )
 from dashboard.web.access import guard
+from dashboard.web.api import make_api
 from dashboard.web.assets import DAY, YEAR, folder
 from dashboard.web.state import EXTENSION
 
@@ -50,6 +51,7 @@ def make_blueprint() -> Blueprint:
     )
     for screen in (now, jobs, job, editor, runs, run, system, health, metrics, signin, favicon):
         blueprint.register_blueprint(screen.blueprint)
+    blueprint.register_blueprint(make_api())
     blueprint.before_request(_limit_request)
     blueprint.before_request(guard)
     blueprint.after_request(_add_headers)

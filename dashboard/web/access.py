@@ -3,6 +3,9 @@
 Who is signed in is a row in the database; the browser has a cookie with its token, apart from the
 app's session, which in a host app is the host's. No login extension: it would have to share
 `app.login_manager` with the host's.
+
+The API takes a token instead. A session may read there, for people who look at it in a browser; it
+can change nothing, so no page elsewhere can make a browser do so, and no form token is needed.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from flask_wtf.csrf import validate_csrf
 from werkzeug.exceptions import Forbidden
 from wtforms import ValidationError
 
-from dashboard.errors import NotAllowed
-from dashboard.services import audit, sessions
+from dashboard.errors import NotAllowed, TooManyRequests
+from dashboard.services import audit, sessions, tokens
 from dashboard.services.audit import Actor
 from dashboard.web.state import dashboard_state
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from flask import Response
 
     from dashboard.services.sessions import Person, Visit
+    from dashboard.services.tokens import Bearer
     from dashboard.storage.models import Role, User
 
 View = TypeVar("View", bound="Callable[..., Any]")
@@ -43,6 +47,10 @@ _SEEN_STEP = timedelta(minutes=5)  # how exactly it is known when somebody was l
 
 _PUBLIC = "public"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+
+API = "dashboard.api"
+"""The blueprint of the API."""
+API_PATH = "/api/v1"
 
 
 class SignInNeeded(Exception):
@@ -90,10 +98,11 @@ def guard() -> None:
     try:
         _check()
     except (NotAllowed, FormExpired) as error:
-        if current_user() is not None:
+        actor = _known_actor()
+        if actor is not None:
             audit.note(
                 dashboard_state().database,
-                current_actor(),
+                actor,
                 "request",
                 request.path,
                 "refused",
@@ -107,19 +116,35 @@ def _check() -> None:
     needed = declared_access(request.endpoint or "")
     if needed is None:
         raise Forbidden("This page does not say who may see it, so nobody may.")
-    if request.method not in _SAFE_METHODS:
+    changes = request.method not in _SAFE_METHODS
+    if changes and not is_api():
         _refuse_other_sites()
     if needed != _PUBLIC:
-        user = current_user()
-        if user is None:
-            raise SignInNeeded
-        if not user.role.includes(needed):  # type: ignore[arg-type]
-            raise NotAllowed(
-                f"This needs the role “{needed}”; you are signed in as “{user.role}”."
-                " Ask an admin, or sign in with another account."
-            )
-    if request.method not in _SAFE_METHODS:
+        _admit(needed)  # type: ignore[arg-type]
+    if changes and not is_api():
         _check_form_token()
+
+
+def is_api() -> bool:
+    """Say whether a program asks, and not a page."""
+    return API in request.blueprints
+
+
+def _admit(needed: Role) -> None:
+    """Refuse whoever has not the role that is needed, or asks too often."""
+    actor = current_actor()
+    if is_api():
+        per_minute = dashboard_state().settings.api_rate
+        wait = dashboard_state().buckets.take(actor.name, per_minute)
+        if wait:
+            raise TooManyRequests(per_minute, wait)
+    if not actor.role.includes(needed):
+        if is_api():
+            raise NotAllowed(f"This needs the role “{needed}”; {actor.name} is “{actor.role}”.")
+        raise NotAllowed(
+            f"This needs the role “{needed}”; you are signed in as “{actor.role}”."
+            " Ask an admin, or sign in with another account."
+        )
 
 
 def _refuse_other_sites() -> None:
@@ -163,11 +188,19 @@ def current_visit() -> Visit | None:
 
 
 def current_actor() -> Actor:
-    """Return who acts, for services and the audit log."""
-    user = current_user()
-    if user is None:
+    """Return who acts, for services and the audit log; raises `SignInNeeded`."""
+    actor = _known_actor()
+    if actor is None:
         raise SignInNeeded
-    return Actor(user.name, user.role, request.remote_addr, request_id())
+    return actor
+
+
+def _known_actor() -> Actor | None:
+    """Return the program or the person that acts; a wrong token is not made up for by a session."""
+    who: Bearer | Person | None = current_user()
+    if is_api() and (request.method not in _SAFE_METHODS or "Authorization" in request.headers):
+        who = current_bearer()
+    return None if who is None else Actor(who.name, who.role, request.remote_addr, request_id())
 
 
 def may(needed: str) -> bool:
@@ -213,6 +246,17 @@ def _end_session() -> None:
     session.pop(CSRF_KEY, None)
     g.pop(CSRF_KEY, None)
     g.dashboard_visit = None
+
+
+def current_bearer() -> Bearer | None:
+    """Return the program whose token a request to the API carries, looked up once a request."""
+    if "dashboard_bearer" not in g:
+        given = request.authorization
+        key = given.token if given is not None and given.type == "bearer" else None
+        database = dashboard_state().database
+        g.dashboard_bearer = tokens.authenticate(database, key) if key else None
+    bearer: Bearer | None = g.dashboard_bearer
+    return bearer
 
 
 def home() -> str:

@@ -8,7 +8,8 @@ from flask import Response, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from dashboard.errors import DashboardError, Invalid, TooManyAttempts
-from dashboard.web.access import CSRF_KEY, FormExpired, SignInNeeded, current_user
+from dashboard.web.access import API_PATH, CSRF_KEY, FormExpired, SignInNeeded, current_user
+from dashboard.web.api import problems
 from dashboard.web.rendering import draw, here, page_before, toast, wants_partial
 from dashboard.web.signin import sign_in_form
 
@@ -38,8 +39,15 @@ def register(blueprint: Blueprint) -> None:
 
 def register_not_routed(app: Flask) -> None:
     """Answer for addresses that no route of the app has; only where the app is all ours."""
-    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(HTTPException, not_routed)
     app.register_error_handler(InternalServerError, server_error)
+
+
+def not_routed(error: HTTPException) -> AnyResponse:
+    """Answer what no route takes (a number too long, a method nobody knows) as its kind wants."""
+    if request.path.startswith(f"{API_PATH}/"):
+        return problems.http_error(error)
+    return http_error(error)
 
 
 def refused(error: DashboardError) -> Response:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 from dashboard.services import audit
+from dashboard.web.rate import Buckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +37,8 @@ class DashboardState:
     """How many items of history this process has yet to write."""
     load_problems: tuple[LoadProblem, ...] = field(default=())
     """Task modules that could not be imported at start."""
+    buckets: Buckets = field(default_factory=Buckets)
+    """How often each token has asked lately."""
 
     @contextmanager
     def change(self) -> Iterator[Session]:

@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.routing import AnyConverter
 
 from dashboard.web import make_blueprint
-from dashboard.web.access import declared_access
+from dashboard.web.access import API, declared_access
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
@@ -23,7 +23,10 @@ def _make_routes() -> tuple[Flask, list[Rule]]:
     return app, list(app.url_map.iter_rules())
 
 
-APP, RULES = _make_routes()
+APP, _ALL = _make_routes()
+RULES = [rule for rule in _ALL if not rule.endpoint.startswith(f"{API}.")]
+"""The routes of pages."""
+API_RULES = [rule for rule in _ALL if rule.endpoint.startswith(f"{API}.")]
 
 
 def address(rule: Rule) -> str:
@@ -44,6 +47,6 @@ def named(rules: list[Rule]) -> list[object]:
     return [pytest.param(rule, id=f"{rule.endpoint} {rule.rule}") for rule in rules]
 
 
-def needing(*roles: Role) -> list[Rule]:
+def needing(*roles: Role, rules: list[Rule] = RULES) -> list[Rule]:
     with APP.app_context():
-        return [rule for rule in RULES if declared_access(rule.endpoint) in roles]
+        return [rule for rule in rules if declared_access(rule.endpoint) in roles]

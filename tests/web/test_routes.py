@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dashboard.web.access import declared_access
-from tests.web.routes import APP, RULES, methods, named
+from tests.web.routes import API_RULES, APP, RULES, methods, named
 
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
@@ -21,10 +21,11 @@ PUBLIC = {
     "dashboard.signin.check",
     "dashboard.signin.logout",
     "dashboard.signin.choose_theme",
+    "dashboard.api.openapi.show",
 }
 
 
-@pytest.mark.parametrize("rule", named(RULES))
+@pytest.mark.parametrize("rule", named(RULES + API_RULES))
 def test_every_route_declares_its_access(rule: Rule) -> None:
     with APP.app_context():
         access = declared_access(rule.endpoint)

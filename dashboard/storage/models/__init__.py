@@ -15,6 +15,7 @@ from dashboard.storage.models.jobs import Job
 from dashboard.storage.models.people import Audit, SignIn, SignInFailure, User
 from dashboard.storage.models.processes import Lease, Revision, SchedulerLife
 from dashboard.storage.models.runs import Run, RunLog, RunStep
+from dashboard.storage.models.tokens import ApiToken, KeptAnswer
 from dashboard.storage.models.words import (
     ACTIVE,
     ACTIVE_RUN,
@@ -39,12 +40,14 @@ __all__ = [
     "MAY_FIRE",
     "PROBLEMS",
     "QUEUED_RUN",
+    "ApiToken",
     "Audit",
     "Base",
     "Health",
     "Job",
     "JobHealth",
     "JobState",
+    "KeptAnswer",
     "Lease",
     "Origin",
     "Revision",

@@ -30,6 +30,8 @@ def upgrade() -> None:
     _user()
     _sign_in()
     _sign_in_failure()
+    _api_token()
+    _kept_answer()
     _lease()
     _scheduler_life()
     _revision()
@@ -358,6 +360,52 @@ def _sign_in_failure() -> None:
     with op.batch_alter_table("sign_in_failure", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_sign_in_failure_at"), ["at"], unique=False)
         batch_op.create_index("ix_sign_in_failure_address", ["address", "account"], unique=False)
+
+
+def _api_token() -> None:
+    op.create_table(
+        "api_token",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("name", sa.String(length=191), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column(
+            "role",
+            sa.Enum("viewer", "operator", "admin", name="role", native_enum=False, length=16),
+            nullable=False,
+        ),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("created_by", sa.String(length=191), nullable=False),
+        sa.Column("expires_at", MOMENT, nullable=True),
+        sa.Column("last_used_at", MOMENT, nullable=True),
+        sa.Column("revoked_at", MOMENT, nullable=True),
+        sa.Column("revoked_by", sa.String(length=191), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("hash"),
+    )
+    with op.batch_alter_table("api_token", schema=None) as batch_op:
+        batch_op.create_index(
+            "uq_api_token_name",
+            ["name"],
+            unique=True,
+            sqlite_where=sa.text("revoked_at IS NULL"),
+            postgresql_where=sa.text("revoked_at IS NULL"),
+        )
+
+
+def _kept_answer() -> None:
+    op.create_table(
+        "kept_answer",
+        sa.Column("token_id", NUMBER, autoincrement=False, nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("request", sa.String(length=64), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.Column("status", NUMBER, nullable=False),
+        sa.Column("location", sa.Text(), nullable=True),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("token_id", "key"),
+    )
+    with op.batch_alter_table("kept_answer", schema=None) as batch_op:
+        batch_op.create_index("ix_kept_answer_at", ["at"], unique=False)
 
 
 def _lease() -> None:

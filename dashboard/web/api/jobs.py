@@ -1,0 +1,214 @@
+"""`/jobs`: jobs, and what is done to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from flask import Blueprint, url_for
+from pydantic import Field
+from pydantic.functional_validators import AfterValidator
+
+from dashboard.errors import FieldError, Invalid, JobNotFound
+from dashboard.history import queries
+from dashboard.history.joblist import is_cursor, list_jobs
+from dashboard.history.jobsearch import STATES, JobSearch
+from dashboard.services import jobs
+from dashboard.storage.models import Role
+from dashboard.web.access import current_actor, role
+from dashboard.web.api.operations import Made, operation
+from dashboard.web.api.runs import RunQuery, run_location, run_page
+from dashboard.web.api.shapes import SOME, Asked, Cursor, Job, JobList, Limit, Run, RunList
+from dashboard.web.api.triggershapes import Trigger
+from dashboard.web.state import dashboard_state
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+blueprint = Blueprint("jobs", __name__)
+
+
+def _known_state(word: str) -> str:
+    if word not in STATES:
+        raise ValueError(f"There is no state “{word[:50]}”. There are: {', '.join(STATES)}.")
+    return word
+
+
+class JobQuery(Asked):
+    """Which jobs are wanted; everything given must hold."""
+
+    q: Annotated[
+        str,
+        Field(max_length=1000, description="As on the page: `state:failing task:report nightly`."),
+    ] = ""
+    state: Annotated[
+        list[
+            Annotated[
+                str, AfterValidator(_known_state), Field(json_schema_extra={"enum": list(STATES)})
+            ]
+        ],
+        Field(description="States and healths, all of which must hold.", default_factory=list),
+    ]
+    tag: Annotated[
+        list[str], Field(description="Tags, all of which it must have.", default_factory=list)
+    ]
+    limit: Limit = SOME
+    after: Cursor = None
+
+
+class _Options(Asked):
+    """What may be said of a new job and of one that is changed; what is left out stays."""
+
+    executor: str = ""
+    coalesce: bool = True
+    max_instances: int = 1
+    misfire_grace_time: int | None = None
+    tags: list[str] = Field(default_factory=list)
+    notes: str = ""
+
+
+class JobToAdd(_Options):
+    """A new job. Without an id it gets one made from its name, without a name its task's."""
+
+    task: str
+    trigger: Trigger
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    id: str | None = None
+    name: str | None = None
+
+
+class JobChange(_Options):
+    """The fields to change, and the version that was looked at when deciding so."""
+
+    version: int
+    name: str = ""
+    task: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    trigger: Trigger | None = None
+
+
+class RunToStart(Asked):
+    """How to run a job now."""
+
+    parameters: Annotated[
+        dict[str, Any] | None, Field(description="For this run, instead of the job's own.")
+    ] = None
+
+
+class Pause(Asked):
+    """Why a job is paused."""
+
+    reason: Annotated[str | None, Field(max_length=2000)] = None
+
+
+@blueprint.get("/jobs")
+@role(Role.VIEWER)
+@operation("List jobs", answer=JobList, query=JobQuery)
+def index(session: Session, query: JobQuery) -> JobList:
+    """List the jobs that match, by name."""
+    search = JobSearch.parse(query.q)
+    errors = [FieldError("q", complaint) for complaint in search.complaints]
+    if query.after is not None and not is_cursor(query.after):
+        errors.append(FieldError("after", "This leads to no page of the list."))
+    if errors:
+        raise Invalid(errors)
+    search = search.narrowed(states=query.state, tags=query.tag)
+    page = list_jobs(session, search, after=query.after, limit=query.limit, count=False)
+    found = queries.get_jobs(session, [job.id for job in page.jobs])
+    return JobList(items=[Job.of(detail) for detail in found], next=page.after)
+
+
+@blueprint.post("/jobs")
+@role(Role.ADMIN)
+@operation("Add a job", answer=Job, body=JobToAdd, status=201, changes=True, conflicts=True)
+def add(session: Session, body: JobToAdd) -> Made:
+    """Add a job. It fires from now on as its trigger says."""
+    settings = dashboard_state().settings
+    job = jobs.create_job(session, _given(body), actor=current_actor(), settings=settings)
+    return Made(_job(session, job.id), url_for("dashboard.api.jobs.show", job_id=job.id))
+
+
+@blueprint.get("/jobs/<job_id>")
+@role(Role.VIEWER)
+@operation("Get a job", answer=Job)
+def show(session: Session, job_id: str) -> Job:
+    """Tell everything about one job."""
+    return _job(session, job_id)
+
+
+@blueprint.patch("/jobs/<job_id>")
+@role(Role.OPERATOR)
+@operation("Change a job", answer=Job, body=JobChange, changes=True, conflicts=True)
+def change(session: Session, job_id: str, body: JobChange) -> Job:
+    """Change the fields given, if the job still has the version named; else 409.
+
+    A paused job stays paused. Operators may change the trigger, admins everything.
+    """
+    jobs.change_job(
+        session,
+        job_id,
+        _given(body, leave_out={"version"}),
+        version=body.version,
+        actor=current_actor(),
+        settings=dashboard_state().settings,
+    )
+    return _job(session, job_id)
+
+
+@blueprint.delete("/jobs/<job_id>")
+@role(Role.ADMIN)
+@operation("Remove a job", answer=None, status=204, changes=True)
+def remove(session: Session, job_id: str) -> None:
+    """Remove a job. Its runs stay; what was queued of it is cancelled."""
+    jobs.remove_job(session, job_id, actor=current_actor())
+
+
+@blueprint.post("/jobs/<job_id>/run")
+@role(Role.OPERATOR)
+@operation("Run a job now", answer=Run, body=RunToStart, status=202, changes=True, conflicts=True)
+def run(session: Session, job_id: str, body: RunToStart) -> Made:
+    """Queue one run. The schedule does not change."""
+    queued = jobs.run_now(session, job_id, parameters=body.parameters, actor=current_actor())
+    return Made(Run.of(queued, []), run_location(queued.id))
+
+
+@blueprint.post("/jobs/<job_id>/pause")
+@role(Role.OPERATOR)
+@operation("Pause a job", answer=Job, body=Pause, changes=True)
+def pause(session: Session, job_id: str, body: Pause) -> Job:
+    """Keep a job from firing. Pausing a paused job changes nothing."""
+    jobs.pause_job(session, job_id, reason=body.reason, actor=current_actor())
+    return _job(session, job_id)
+
+
+@blueprint.post("/jobs/<job_id>/resume")
+@role(Role.OPERATOR)
+@operation("Resume a job", answer=Job, changes=True)
+def resume(session: Session, job_id: str) -> Job:
+    """Let a paused job fire again. Fire times that passed meanwhile are not made up for."""
+    jobs.resume_job(session, job_id, actor=current_actor())
+    return _job(session, job_id)
+
+
+@blueprint.get("/jobs/<job_id>/runs")
+@role(Role.VIEWER)
+@operation("List the runs of a job", answer=RunList, query=RunQuery)
+def list_runs(session: Session, job_id: str, query: RunQuery) -> RunList:
+    """List the runs of one job, the newest first; of a removed job too, as long as they are kept.
+
+    A filter that no index answers looks at a bounded number of runs at a time, so a page may hold
+    fewer than asked for though there are more; `next` goes on from there.
+    """
+    page = run_page(session, query, job_id=job_id)
+    if not page.items and not queries.is_known(session, job_id):
+        raise JobNotFound(job_id)
+    return page
+
+
+def _job(session: Session, job_id: str) -> Job:
+    session.flush()
+    return Job.of(queries.get_job(session, job_id))
+
+
+def _given(body: Asked, *, leave_out: set[str] | None = None) -> dict[str, Any]:
+    """Return the fields that were sent, as they were sent."""
+    return body.model_dump(exclude_unset=True, exclude=leave_out)

@@ -1,0 +1,175 @@
+"""How a view becomes an operation of the API: read, check, do, answer, and be described.
+
+    @blueprint.get("/jobs/<job_id>")
+    @role(Role.VIEWER)
+    @operation("Get a job", answer=Job)
+    def show(session: Session, job_id: str) -> Job: ...
+
+A view for GET gets a session that only reads, and its answer a tag (ETag) that saves asking again.
+All others get the transaction that the request is, committed after the view; a POST with an
+Idempotency-Key is done once and answered again. `query` and `body` name models, which the view gets
+under these names.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flask import Response, request
+
+from dashboard.services.idempotency import FIELD, Ask, claim, kept_answer
+from dashboard.storage.db import read_revision
+from dashboard.web.access import current_actor, current_bearer
+from dashboard.web.api.reading import read_body, read_query
+from dashboard.web.api.shapes import Nothing
+from dashboard.web.rendering import REFRESH_SECONDS, here
+from dashboard.web.shell import scheduler_now
+from dashboard.web.state import dashboard_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import BaseModel
+    from sqlalchemy.orm import Session
+
+REPLAYED = "Idempotency-Replayed"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What an operation takes and answers; the description of the API is made from it."""
+
+    summary: str
+    description: str
+    answer: type[BaseModel] | None  # None: nothing to tell
+    query: type[BaseModel] | None
+    body: type[BaseModel] | None
+    status: int
+    changes: bool
+    tagged: bool
+    conflicts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An answer, and the address at which what was made is found."""
+
+    answer: BaseModel
+    location: str
+
+
+def operation(
+    summary: str,
+    *,
+    answer: type[BaseModel] | None,
+    query: type[BaseModel] | None = None,
+    body: type[BaseModel] | None = None,
+    status: int = 200,
+    changes: bool = False,
+    tagged: bool = True,
+    conflicts: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
+    """Declare what a view takes and answers.
+
+    `changes` gives it a transaction. `tagged` is False where the answer changes without any write,
+    `conflicts` True where the present state may not allow what is asked (409).
+    """
+
+    def declare(view: Callable[..., Any]) -> Callable[..., Response]:
+        declared = Operation(
+            summary,
+            " ".join((view.__doc__ or "").split()),
+            answer,
+            query,
+            body,
+            status,
+            changes,
+            tagged and not changes and body is None,
+            conflicts,
+        )
+
+        @functools.wraps(view)
+        def respond(**arguments: Any) -> Response:
+            if query is None:
+                read_query(Nothing)
+            else:
+                arguments["query"] = read_query(query)
+            if body is not None:
+                arguments["body"] = read_body(body)
+            done = functools.partial(view, **arguments)
+            return _change(declared, done) if changes else _read(declared, done)
+
+        respond.dashboard_operation = declared  # type: ignore[attr-defined]
+        return respond
+
+    return declare
+
+
+def _read(declared: Operation, view: Callable[[Session], BaseModel]) -> Response:
+    with dashboard_state().database.read() as session:
+        etag = _tag(session) if declared.tagged else None
+        if etag is not None and request.if_none_match.contains_weak(etag):
+            response = Response(status=304)
+        else:
+            response = _response(view(session).model_dump_json(), declared.status)
+    if etag is not None:
+        response.set_etag(etag, weak=True)
+    return response
+
+
+def _change(declared: Operation, view: Callable[[Session], BaseModel | Made | None]) -> Response:
+    state, ask = dashboard_state(), _ask()
+    if ask is not None:
+        with state.database.read() as session:
+            kept = kept_answer(session, ask)
+        if kept is not None:
+            response = _response(kept.body, kept.status, kept.location)
+            response.headers[REPLAYED] = "true"
+            return response
+    with state.change() as session:
+        row = None if ask is None else claim(session, ask)
+        made = view(session)
+        answer = made.answer if isinstance(made, Made) else made
+        location = made.location if isinstance(made, Made) else None
+        text = "" if answer is None else answer.model_dump_json()
+        if row is not None:
+            row.status, row.location, row.body = declared.status, location, text
+    return _response(text, declared.status, location)
+
+
+def _ask() -> Ask | None:
+    """Return what tells this request from others, if it is to be done once."""
+    key, bearer = request.headers.get(FIELD), current_bearer()
+    if key is None or bearer is None or request.method != "POST":
+        return None
+    told = b"\0".join((request.method.encode(), request.full_path.encode(), request.get_data()))
+    return Ask(bearer.token_id, key, hashlib.sha256(told).hexdigest())
+
+
+def _tag(session: Session) -> str:
+    """Return a tag that changes whenever the answer could.
+
+    Some of it ages by itself (a job becomes overdue), so no tag lasts long.
+    """
+    actor = current_actor()
+    parts = (
+        read_revision(session),
+        scheduler_now(session).state,
+        (actor.name, actor.role),
+        int(time.time() // REFRESH_SECONDS),
+        here(),
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:20]
+
+
+def _response(text: str, status: int, location: str | None = None) -> Response:
+    response = Response(text, status, mimetype="application/json")
+    if not text:
+        del response.headers["Content-Type"]
+    if location is not None:
+        response.headers["Location"] = location
+    return response

@@ -1,0 +1,31 @@
+"""A program with a token for everything, and a task to make jobs of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.web.api.program import make_program
+from tests.web.conftest import site
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.web.api.program import Program
+    from tests.web.site import Site
+
+__all__ = ["site"]
+
+
+@pytest.fixture
+def program(site: Site) -> Program:
+    return make_program(site)
+
+
+@pytest.fixture(autouse=True)
+def _tasks(register: Callable[..., None]) -> None:
+    def report(days: int = 1, *, dry_run: bool = False) -> None:
+        """Make the report. It takes a while."""
+
+    register(report, "reports.daily")
