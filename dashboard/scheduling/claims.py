@@ -6,6 +6,7 @@ time are written by the same transaction.
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 from dataclasses import dataclass, field
@@ -45,11 +46,11 @@ MOMENT = timedelta(microseconds=1)
 
 NO_MORE_FIRE_TIMES = "Its trigger has no further fire time."
 
-JOB_COLUMNS = (
+JOB_COLUMNS: tuple[Any, ...] = (
     Job.id,
     Job.name,
     Job.task,
-    Job.parameters,
+    cast(Job.parameters, Text).label("parameters"),  # the database copies them, as a rule
     cast(Job.trigger, Text).label("trigger"),  # the key of parsed ones; seldom read
     Job.timezone,
     Job.executor,
@@ -256,7 +257,7 @@ def _claimed_run(
         "job_id": job.id,
         "job_name": job.name,
         "task": job.task,
-        "parameters": job.parameters,
+        "parameters": json.loads(job.parameters),
         "scheduled_at": moment,
         "attempt": 1,
         "origin": Origin.SCHEDULE,

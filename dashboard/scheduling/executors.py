@@ -39,6 +39,12 @@ THREADS = "threads"
 PROCESSES = "processes"
 EXECUTOR_NAMES = (THREADS, PROCESSES)
 
+AHEAD = 5
+"""How many times its capacity a pool takes while its runs are over sooner than the next tick."""
+
+PATIENCE = 0.05
+"""Seconds that a run taken ahead may wait for its turn; then it goes back to the queue."""
+
 LAST_WORDS = 1.0
 """Seconds that worker processes get to end once they have nothing to do any more."""
 
@@ -55,12 +61,18 @@ class Claim:
 class RunExecutor(BaseExecutor):
     """What threads and processes share: counting slots and reporting how runs end."""
 
+    ahead = 1  # times its capacity that it takes at most
+
     def __init__(self, capacity: int, settings: Settings) -> None:
         """Run at most `capacity` runs at once."""
         super().__init__()
         self.capacity = capacity
+        self._allowance = capacity
+        self._last_batch = 0
+        self._handed_over_at = 0.0
         self._settings = settings
         self._in_flight: dict[int, Claim] = {}
+        self._futures: dict[int, Future[Outcome]] = {}
         self._idle = threading.Condition()
         self._on_free: Callable[[RunExecutor], None] = lambda _: None
 
@@ -68,6 +80,33 @@ class RunExecutor(BaseExecutor):
     def free(self) -> int:
         """How many more runs could start now."""
         return self.capacity - len(self._in_flight)
+
+    @property
+    def overfull(self) -> bool:
+        """Whether runs that were taken ahead wait for their turn."""
+        return len(self._in_flight) > self.capacity
+
+    def room(self) -> int:
+        """Return how many runs to take over now: what is free, and some ahead of very short ones.
+
+        A pool that ran dry since the last tick has stood still, so it gets twice as much; one in
+        which runs wait gets half.
+        """
+        if not self._in_flight and self._last_batch >= self._allowance:
+            self._allowance = min(self._allowance * 2, self.capacity * self.ahead)
+        elif self.overfull:
+            self._allowance = max(self._allowance // 2, self.capacity)
+        return self._allowance - len(self._in_flight)
+
+    def take_back(self, patience: float = PATIENCE) -> list[Claim]:
+        """Return the runs that have waited here for `patience` seconds and have not begun.
+
+        They will not: a cancelled future is never called.
+        """
+        if not self.overfull or time.monotonic() - self._handed_over_at < patience:
+            return []
+        claims = dict(self._in_flight)
+        return [claims[run_id] for run_id, future in list(self._futures.items()) if future.cancel()]
 
     @property
     def in_flight(self) -> list[Claim]:
@@ -80,6 +119,7 @@ class RunExecutor(BaseExecutor):
 
     def hand_over(self, claims: Sequence[Claim]) -> None:
         """Start runs. Their rows say `running` already, so none may be forgotten here."""
+        self._last_batch, self._handed_over_at = len(claims), time.monotonic()
         for claim in claims:
             self._in_flight[claim.identity.id] = claim
         for claim in claims:
@@ -88,6 +128,7 @@ class RunExecutor(BaseExecutor):
             except Exception as error:  # noqa: BLE001 -- reported as the run's own end
                 self._end(claim, _lost(claim, f"It could not be started: {error}"))
             else:
+                self._futures[claim.identity.id] = future
                 future.add_done_callback(partial(self._finished, claim))
 
     def wait(self, deadline: float) -> bool:
@@ -102,6 +143,9 @@ class RunExecutor(BaseExecutor):
         raise NotImplementedError  # pragma: no cover -- abstract
 
     def _finished(self, claim: Claim, future: Future[Outcome]) -> None:
+        if future.cancelled():  # taken back: it is as if it had never been here
+            self._forget(claim)
+            return
         try:
             outcome = future.result()
         except BrokenProcessPool:
@@ -128,14 +172,20 @@ class RunExecutor(BaseExecutor):
         try:
             self._scheduler._dispatch_event(event)  # noqa: SLF001 -- as APScheduler's executors do
         finally:
-            with self._idle:
-                self._in_flight.pop(identity.id, None)
-                self._idle.notify_all()
+            self._forget(claim)
             self._on_free(self)
+
+    def _forget(self, claim: Claim) -> None:
+        with self._idle:
+            self._in_flight.pop(claim.identity.id, None)
+            self._futures.pop(claim.identity.id, None)
+            self._idle.notify_all()
 
 
 class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
     """Runs in threads of this process."""
+
+    ahead = AHEAD
 
     def __init__(self, capacity: int, settings: Settings, sink: RunSink) -> None:
         """Make a pool of `capacity` threads whose runs speak to `sink`."""

@@ -1,7 +1,7 @@
 """The second half of a tick: queued rows become running, as many as can start at once.
 
-A queued row belongs to nobody. Only what has a free slot becomes `running` in the name of this
-process, so a crash leaves at most a pool's worth of runs in doubt.
+A queued row belongs to nobody. Only what an executor has room for becomes `running` in the name of
+this process, so a crash leaves at most that many runs in doubt.
 """
 
 from __future__ import annotations
@@ -34,6 +34,15 @@ _START = (
         host=bindparam("on_host"),
         process=bindparam("in_process"),
     )
+)
+_GIVE_BACK = (
+    update(Run)
+    .where(
+        Run.id.in_(bindparam("ids", expanding=True)),
+        Run.state == RunState.RUNNING,
+        Run.process == bindparam("in_process"),
+    )
+    .values(state=RunState.QUEUED, started_at=None, host=None, process=None)
 )
 _ANY_QUEUED = select(Run.id).where(text(QUEUED_RUN)).limit(1)
 
@@ -133,6 +142,13 @@ def hand_over(
     return result
 
 
+def give_back(connection: Connection, claims: Sequence[Claim], identity: Identity) -> None:
+    """Put runs of this process that never began back into the queue."""
+    run_ids = [claim.identity.id for claim in claims]
+    for ids in batches(run_ids, ROWS_A_QUERY):
+        connection.execute(_GIVE_BACK, {"ids": ids, "in_process": identity.process})
+
+
 def committed(
     connection: Connection, batches_of: Mapping[str, Sequence[Claim]], identity: Identity
 ) -> dict[str, list[Claim]]:
@@ -141,10 +157,12 @@ def committed(
     For a hand-over whose commit failed: the connection may have been lost before or after it.
     """
     ids = [claim.identity.id for batch in batches_of.values() for claim in batch]
+    if not ids:
+        return {}
     query = select(Run.id).where(
         Run.id.in_(ids), Run.state == RunState.RUNNING, Run.process == identity.process
     )
-    found = set(connection.scalars(query)) if ids else set()
+    found = set(connection.scalars(query))
     return {
         alias: [claim for claim in batch if claim.identity.id in found]
         for alias, batch in batches_of.items()

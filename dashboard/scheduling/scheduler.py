@@ -33,6 +33,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.scheduling import claims, handover, jobstore
 from dashboard.scheduling.executors import (
+    PATIENCE,
     PROCESSES,
     THREADS,
     ProcessRunExecutor,
@@ -92,6 +93,7 @@ class DashboardScheduler(BackgroundScheduler):
         self._schedules = jobstore.ScheduleCache()
         self._backlog = False  # queued runs wait for a free slot
         self._doubtful: dict[str, list[Claim]] = {}  # claims whose commit failed
+        self._taken_back: list[Claim] = []  # claims that never began, still `running` in the table
         self._look = min(LOOK, settings.lease_seconds / 4)
         self._hot = True  # the last tick found work: look again without asking first
         self._rows = jobstore.TableJobStore(database)
@@ -127,7 +129,7 @@ class DashboardScheduler(BackgroundScheduler):
 
         While ticks follow each other closely, only a pool that has run dry is worth one more.
         """
-        if self._backlog and (not self._hot or executor.free == executor.capacity):
+        if self._backlog and (not self._hot or not executor.in_flight):
             self.wakeup()
 
     def _history_written(self) -> None:
@@ -137,6 +139,9 @@ class DashboardScheduler(BackgroundScheduler):
 
     def _any_free(self) -> bool:
         return any(executor.free > 0 for executor in self.executors.values())
+
+    def _any_overfull(self) -> bool:
+        return any(executor.overfull for executor in self.executors.values())
 
     def _process_jobs(self) -> float:
         """Do one tick and return the seconds until the next; never raises."""
@@ -178,6 +183,8 @@ class DashboardScheduler(BackgroundScheduler):
                 return True
             if not self.leadership.leading:
                 return False
+            if self._any_overfull():
+                return True
             next_due = jobstore.next_due(session)
             if next_due is not None and next_due <= datetime.now(UTC):
                 return True
@@ -187,11 +194,12 @@ class DashboardScheduler(BackgroundScheduler):
         """Return the seconds until the next job is due or the next look is."""
         if not self.leadership.leading:
             return self._look
+        look = PATIENCE if self._any_overfull() else self._look
         with self.database.read() as session:
             next_due = jobstore.next_due(session)
         if next_due is None:
-            return self._look
-        return min(self._look, max(0.0, (next_due - datetime.now(UTC)).total_seconds()))
+            return look
+        return min(look, max(0.0, (next_due - datetime.now(UTC)).total_seconds()))
 
     def _tick(self) -> bool:
         """Claim what is due, hand over what can start; say whether there may be more at once."""
@@ -200,9 +208,9 @@ class DashboardScheduler(BackgroundScheduler):
         except BaseException:
             self.leadership.undo()
             raise
-        self._doubtful = {}
         if found is None:
             return False
+        self._doubtful, self._taken_back = {}, []
         # Committed: from here on these runs are ours to start, and nobody else's.
         due, handed = found
         for alias, batch in handed.claims.items():
@@ -227,9 +235,11 @@ class DashboardScheduler(BackgroundScheduler):
                 process=self.identity.process,
                 in_flight=self._in_flight(),
             )
+            self._take_back()
+            handover.give_back(connection, self._taken_back, self.identity)
             doubtful = handover.committed(connection, self._doubtful, self.identity)
             free = {
-                alias: executor.free - len(doubtful.get(alias, ()))
+                alias: executor.room() - len(doubtful.get(alias, ()))
                 for alias, executor in self.executors.items()
             }
             handed = handover.hand_over(connection, now, free, self.identity)
@@ -245,8 +255,13 @@ class DashboardScheduler(BackgroundScheduler):
     def _in_flight(self) -> list[int]:
         """Return the runs of this process that have not ended, or may yet be started."""
         batches = [executor.in_flight for executor in self.executors.values()]
-        batches += self._doubtful.values()
+        batches += [*self._doubtful.values(), self._taken_back]
         return [claim.identity.id for batch in batches for claim in batch]
+
+    def _take_back(self, patience: float = PATIENCE) -> None:
+        """Take from the pools what they took ahead and could not begin soon after all."""
+        for executor in self.executors.values():
+            self._taken_back += executor.take_back(patience)
 
     def _take_over(self, session: Session, now: datetime) -> None:
         """Set right what the previous leader left, in the transaction that takes the lease."""
@@ -287,6 +302,7 @@ class DashboardScheduler(BackgroundScheduler):
         self.wakeup()
         # A tick ends in milliseconds, unless it waits for a database that somebody else has locked.
         self._thread.join(max(CLOSING, deadline - time.monotonic()))
+        self._take_back(patience=0)
         executors = list(self.executors.values())
         ended = min(executor.wait(deadline) for executor in executors)
         if not ended:
@@ -309,6 +325,7 @@ class DashboardScheduler(BackgroundScheduler):
         """Mark what still runs as interrupted and give the lease back."""
         try:
             with self.database.write() as session:
+                handover.give_back(session.connection(), self._taken_back, self.identity)
                 handover.interrupt_own(session.connection(), datetime.now(UTC), self.identity)
                 self.leadership.release(session)
         except SQLAlchemyError:

@@ -179,6 +179,46 @@ class TestThreads:
         wait_until(lambda: freed == [threads, threads])
         assert len(listener.events) == 2
 
+    def test_a_pool_that_runs_dry_takes_more_ahead_and_less_when_runs_wait(
+        self, threads: ThreadRunExecutor, register: Callable[..., None]
+    ) -> None:
+        register(lambda: None, "test.short")
+        rooms = []
+        for _ in range(5):
+            rooms.append(threads.room())
+            threads.hand_over([claim("test.short") for _ in range(rooms[-1])])
+            assert threads.wait(time.monotonic() + 10)
+        assert rooms == [2, 4, 8, 10, 10]
+        gate = threading.Event()
+        register(lambda: gate.wait(20), "test.wait")
+        threads.hand_over([claim("test.wait") for _ in range(threads.room())])
+        assert [threads.room() for _ in range(3)] == [5 - 10, 2 - 10, 2 - 10]
+        gate.set()
+
+    def test_what_waits_in_the_pool_can_be_taken_back_and_is_never_called(
+        self, threads: ThreadRunExecutor, listener: Listener, register: Callable[..., None]
+    ) -> None:
+        gate, begun = threading.Event(), []
+
+        def wait() -> None:
+            begun.append(current_run().id)
+            gate.wait(20)
+
+        register(wait, "test.wait")
+        claims = [claim("test.wait") for _ in range(5)]
+        threads.hand_over(claims)
+        wait_until(lambda: len(begun) == 2)
+        assert threads.overfull
+        assert threads.take_back(patience=60) == []
+        returned = threads.take_back(patience=0)
+        assert returned == claims[2:]
+        assert threads.in_flight == claims[:2]
+        assert threads.take_back(patience=0) == []
+        gate.set()
+        assert threads.wait(time.monotonic() + 10)
+        wait_until(lambda: len(listener.events) == 2)
+        assert begun == [made.identity.id for made in claims[:2]]
+
     def test_waiting_ends_at_the_deadline(
         self, threads: ThreadRunExecutor, register: Callable[..., None]
     ) -> None:

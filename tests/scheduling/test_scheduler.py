@@ -28,12 +28,14 @@ from dashboard.runtime import make_runtime
 from dashboard.scheduling import claims
 from dashboard.services import audit, jobs, runs
 from dashboard.settings import load_settings
-from dashboard.storage.models import Audit, Job, RunState, SchedulerLife
+from dashboard.storage.models import ACTIVE, Audit, Job, RunState, SchedulerLife
 from tests.factories import ADMIN, Core, new_run, open_core, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from dashboard.storage.models import Run
 
 EVERY_SECOND = {"type": "interval", "seconds": 1}
 
@@ -537,6 +539,55 @@ class TestBacklog:
         live.runtime.scheduler.wakeup()
         gate.open.set()
         wait_until(lambda: live.states() == ["succeeded"] * 2)
+
+    def look_ahead(self, core: Core, register: Callable[..., None]) -> None:
+        """Let short runs teach the pool of four threads to take eight."""
+        register(lambda: None, "test.short")
+        job = core.add("test.short", max_instances=4)
+        for _ in range(4):
+            core.run_now(job)
+        core.runtime.scheduler._tick()
+        core.settle()
+
+    def test_runs_taken_ahead_that_cannot_begin_soon_go_back_to_the_queue(
+        self, any_core: Core, register: Callable[..., None], gate: Gate
+    ) -> None:
+        core = any_core
+        self.look_ahead(core, register)
+        for _ in range(8):
+            core.run_now(core.add("test.wait"))
+        core.tick()
+        for _ in range(4):
+            gate.entered()
+
+        def given_back() -> list[Run]:
+            core.tick()
+            return core.runs(state=RunState.QUEUED)
+
+        back = wait_until(given_back)
+        assert [(run.process, run.host, run.started_at) for run in back] == [(None, None, None)] * 4
+        assert len(core.runs(state=RunState.RUNNING)) == 4
+        gate.open.set()
+
+        def over() -> bool:
+            core.tick()
+            return not core.runs(state=ACTIVE)
+
+        wait_until(over)
+        assert set(core.states()) == {"succeeded"}
+        assert len(core.runs()) == 12
+
+    def test_runs_taken_ahead_are_queued_again_by_a_stop(
+        self, core: Core, register: Callable[..., None], gate: Gate
+    ) -> None:
+        self.look_ahead(core, register)
+        for _ in range(8):
+            core.run_now(core.add("test.wait"))
+        core.tick()
+        for _ in range(4):
+            gate.entered()
+        core.runtime.stop(grace=0)
+        assert sorted(core.states()) == ["interrupted"] * 4 + ["queued"] * 4 + ["succeeded"] * 4
 
     def test_max_instances_holds_while_runs_come_and_go(
         self, live: Core, register: Callable[..., None]
