@@ -154,7 +154,8 @@
         if (other.textContent === note.textContent) other.remove();
       }
       note.dataset.retiring = "";
-      if (note.dataset.toast !== "bad") setTimeout(() => note.remove(), 8000);
+      const seconds = note.querySelector("form, button[form]") ? 30 : 8;
+      if (note.dataset.toast !== "bad") setTimeout(() => note.remove(), seconds * 1000);
     }
   };
   if (toasts) {
@@ -209,6 +210,7 @@
     acting.add(button);
     await htmx.ajax("POST", button.formAction, { source: button, swap: "none" });
     acting.delete(button);
+    button.closest("[data-toast]")?.remove();
   });
 
   // -- small comforts -------------------------------------------------------------------------

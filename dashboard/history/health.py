@@ -23,12 +23,14 @@ from dashboard.storage.models import (
     PROBLEMS,
     Base,
     JobHealth,
+    Run,
     RunState,
     RunStats,
 )
+from dashboard.storage.rows import values_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -69,6 +71,14 @@ class FinishedRun:
     duration: float | None  # seconds
     error: str | None = None  # one line
     delay: float | None = None  # seconds between its fire time and its start
+
+
+def error_line(kind: str | None, message: str | None) -> str | None:
+    """Write an error in one line."""
+    if kind is None:
+        return message
+    first = (message or "").strip().partition("\n")[0]
+    return f"{kind}: {first}"[:500] if first else kind
 
 
 def count_finished(connection: Connection, runs: Sequence[FinishedRun]) -> None:
@@ -133,17 +143,20 @@ def _update_health(connection: Connection, by_job: dict[str, list[FinishedRun]])
         recent = list(row["recent"])
         for run in runs:
             _add_run(row, run)
-            recent.append(
-                [
-                    run.run_id,
-                    run.state.value,
-                    None if run.duration is None else round(run.duration, 6),
-                    run.scheduled_at.isoformat(timespec="seconds"),
-                ]
-            )
+            recent.append(_strip_entry(run))
         row["recent"] = recent[-RECENT_RUNS:]
         row["usual_duration"], row["long_duration"] = usual_durations(row["recent"])
     connection.execute(_health_upsert(connection.dialect.name), [rows[job_id] for job_id in by_job])
+
+
+def _strip_entry(run: FinishedRun) -> list[Any]:
+    """Return what `job_health.recent` keeps of a run."""
+    return [
+        run.run_id,
+        run.state.value,
+        None if run.duration is None else round(run.duration, 6),
+        run.scheduled_at.isoformat(timespec="seconds"),
+    ]
 
 
 def _locked_health(connection: Connection, job_ids: list[str]) -> dict[str, dict[str, Any]]:
@@ -188,6 +201,44 @@ def _add_run(row: dict[str, Any], run: FinishedRun) -> None:
         row["consecutive_failures"] += 1
         row["failing_since"] = row["failing_since"] or run.finished_at
         row["last_error"] = run.error
+
+
+def bring_back_health(
+    connection: Connection, job_id: str, kept: Mapping[str, Any], *, since: datetime
+) -> None:
+    """Write the health of a job that is brought back: as it was `kept`, and what ended `since`."""
+    runs = _newest_finished(connection, job_id)
+    if not runs and not kept:
+        return
+    row = _unknown_health(job_id) | values_from_json(JobHealth, kept)
+    for run in runs:
+        if run.finished_at > since:
+            _add_run(row, run)
+    row["recent"] = [_strip_entry(run) for run in runs]
+    row["usual_duration"], row["long_duration"] = usual_durations(row["recent"])
+    connection.execute(_health_upsert(connection.dialect.name), [row])
+
+
+def _newest_finished(connection: Connection, job_id: str) -> list[FinishedRun]:
+    """Return the runs of a job's strip, oldest first."""
+    newest = (
+        select(Run.__table__)
+        .where(Run.job_id == job_id, Run.state.in_(COUNTED))
+        .order_by(Run.id.desc())
+        .limit(RECENT_RUNS)
+    )
+    return [
+        FinishedRun(
+            run.id,
+            job_id,
+            run.state,
+            run.scheduled_at,
+            run.finished_at,
+            run.duration,
+            error_line(run.error_type, run.error_message),
+        )
+        for run in reversed(connection.execute(newest).all())
+    ]
 
 
 def usual_durations(recent: Iterable[Sequence[Any]]) -> tuple[float | None, float | None]:

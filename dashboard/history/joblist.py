@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     cast,
+    false,
     func,
     literal,
     not_,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     true,
 )
 
+from dashboard.history.jobsearch import REMOVED
 from dashboard.history.overview import OVERDUE_AFTER, health_of
 from dashboard.storage.models import (
     ACTIVE_RUN,
@@ -234,6 +236,7 @@ def _is(state: str) -> ColumnElement[bool]:
         Health.OVERDUE: and_(healthy, late),
         Health.HEALTHY: and_(healthy, punctual, JobHealth.last_finished_at.is_not(None)),
         Health.UNKNOWN: and_(healthy, punctual, JobHealth.last_finished_at.is_(None)),
+        REMOVED: false(),  # history.removed lists those
     }
     return meanings[state]
 

@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 STATES = (*JobState, *Health)
-"""What `state:` may name: the states of jobs and their health."""
+"""The states of jobs and their health."""
+
+REMOVED = "removed"
+"""The word for jobs that are gone, and can be brought back for a while."""
+
+SEARCHABLE = (*STATES, REMOVED)
+"""What people may name after `state:`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,8 @@ class JobSearch:
             kind, colon, value = term.partition(":")
             if not colon or kind not in kinds or not value:
                 kinds[""].append(term)
-            elif kind == "state" and value.lower() not in STATES:
-                complaints.append(f"“{value}” is no state; there are {', '.join(STATES)}.")
+            elif kind == "state" and value.lower() not in SEARCHABLE:
+                complaints.append(f"“{value}” is no state; there are {', '.join(SEARCHABLE)}.")
             else:
                 kinds[kind].append(value.lower() if kind == "state" else value)
         return cls(
@@ -45,6 +51,11 @@ class JobSearch:
             tags=tuple(kinds["tag"]),
             complaints=tuple(complaints),
         )
+
+    @property
+    def removed(self) -> bool:
+        """Whether it asks for jobs that were removed, which are another list."""
+        return REMOVED in self.states
 
     def __str__(self) -> str:
         """Write the search as it would be typed."""

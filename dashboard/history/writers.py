@@ -11,6 +11,7 @@ from dashboard.history.health import (
     FinishedRun,
     batches,
     count_finished,
+    error_line,
     insert_for,
 )
 from dashboard.records import LogDropped, LogLine, Outcome, ProgressChange, StepChange
@@ -73,7 +74,7 @@ def finish_runs(connection: Connection, outcomes: Sequence[Outcome], *, process:
                 scheduled_at=own[outcome.run_id].scheduled_at,
                 finished_at=outcome.finished_at,
                 duration=outcome.duration,
-                error=_error_line(outcome),
+                error=error_line(outcome.error_type, outcome.error_message),
                 delay=_delay(own[outcome.run_id], outcome),
             )
             for outcome in ended
@@ -104,13 +105,6 @@ def _final_values(outcome: Outcome) -> dict[str, Any]:
         "traceback": outcome.traceback,
         "fingerprint": outcome.fingerprint,
     }
-
-
-def _error_line(outcome: Outcome) -> str | None:
-    if outcome.error_type is None:
-        return outcome.error_message
-    first = (outcome.error_message or "").strip().partition("\n")[0]
-    return f"{outcome.error_type}: {first}"[:500] if first else outcome.error_type
 
 
 def _obey(connection: Connection, job_id: str, outcome: Outcome) -> None:

@@ -29,6 +29,7 @@ from dashboard.storage.models import (
     Run,
     RunState,
 )
+from dashboard.storage.rows import row_as_json
 from dashboard.tasks import get_task
 from dashboard.texts import is_storable, storable
 
@@ -84,7 +85,7 @@ def create_job(
     with audit.action(session, actor, "job.add", str(data.get("id") or "")) as entry:
         actor.require(Role.ADMIN)
         values = check_new(data, settings, now)
-        values["id"] = values["id"] or _free_id(session, id_from_name(values["name"]))
+        values["id"] = values["id"] or free_id(session, id_from_name(values["name"]))
         job = Job(**values, created_at=now, created_by=actor.name)
         job.updated_at, job.updated_by = now, actor.name
         session.add(job)
@@ -169,16 +170,18 @@ def resume_job(session: Session, job_id: str, *, actor: Actor) -> Job:
 def remove_job(session: Session, job_id: str, *, actor: Actor) -> None:
     """Remove a job; its runs stay. What was queued of it is cancelled, what runs goes on.
 
-    The audit entry keeps the whole job.
+    The audit entry keeps the whole job, from which `restoring.restore_job` brings it back.
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.remove", job_id) as entry:
         actor.require(Role.ADMIN)
         job = locked_job(session, job_id)
-        entry.detail["job"] = snapshot(job)
+        entry.detail["job"] = row_as_json(job)
         cancel_queued(session, job_id, now)
         health = session.get(JobHealth, job_id)
         if health is not None:
+            # The strip of its runs can be made again from them.
+            entry.detail["health"] = row_as_json(health, without=("recent",))
             session.delete(health)
         session.delete(job)
 
@@ -252,7 +255,7 @@ def require_instance(session: Session, job: Job) -> None:
 
 
 def snapshot(job: Job) -> dict[str, Any]:
-    """Return a job as JSON: what the audit log keeps, and what an undo restores."""
+    """Return a job as people know it, as JSON: the audit log notes how that changes."""
     return {name: getattr(job, name) for name in FIELDS} | {"paused": job.paused_at is not None}
 
 
@@ -261,7 +264,8 @@ def _touch(job: Job, actor: Actor, now: datetime) -> None:
     job.version += 1
 
 
-def _free_id(session: Session, wanted: str) -> str:
+def free_id(session: Session, wanted: str) -> str:
+    """Return `wanted`, with a number after it if there is such a job already."""
     candidate, number = wanted, 1
     while session.get(Job, candidate) is not None:
         number += 1

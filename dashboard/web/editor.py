@@ -13,8 +13,8 @@ from flask import Blueprint, request, url_for
 
 from dashboard.errors import DuplicateId, FieldError, Invalid, StaleEdit
 from dashboard.services import jobs
-from dashboard.services.jobdata import check_change, check_new
-from dashboard.storage.models import Role
+from dashboard.services.jobdata import check_change, check_new, id_from_name
+from dashboard.storage.models import ID_LENGTH, Role
 from dashboard.web import triggerforms
 from dashboard.web.access import current_actor, may, role
 from dashboard.web.changes import changed_keys, differences, meanwhile, merged
@@ -48,6 +48,9 @@ ZONE_COOKIE = "dashboard_zone"
 """The zone of the person's own clock, as the browser tells it."""
 
 
+COPY = " (copy)"
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What a form showed when it was opened; it carries both with it until it is saved.
@@ -68,7 +71,9 @@ class Opened:
 @blueprint.get("/jobs/new")
 @role(Role.ADMIN)
 def new() -> Response:
-    """Show the form for a new job; `?task=` chooses its task already."""
+    """Show the form for a new job; `?task=` chooses its task already, `?clone=` copies a job."""
+    if clone := request.args.get("clone"):
+        return _answer(_form(_cloned(clone), None))
     texts = new_texts(dashboard_state().settings) | {"task": request.args.get("task", "")}
     return _answer(_form(with_defaults(texts), None))
 
@@ -162,6 +167,15 @@ def preview(job_id: str | None = None) -> Response:
 def _job(job_id: str) -> Job:
     with dashboard_state().database.read() as session:
         return jobs.get_job(session, job_id)
+
+
+def _cloned(job_id: str) -> Texts:
+    """Return the texts of a new job that is like another, under a name and an id of its own."""
+    with dashboard_state().database.read() as session:
+        job = jobs.get_job(session, job_id)
+        name = f"{job.name[: ID_LENGTH - len(COPY)]}{COPY}"
+        new_id = jobs.free_id(session, id_from_name(name))
+    return with_defaults(job_texts(job) | {"name": name, "id": new_id})
 
 
 def _job_url(job_id: str) -> str:

@@ -14,11 +14,13 @@ from flask import Blueprint, request, url_for
 from dashboard.errors import Invalid, JobNotFound
 from dashboard.history import queries
 from dashboard.history.overview import job_health
+from dashboard.history.removed import UNDO_DAYS, last_removal
 from dashboard.history.run_list import RunFilter, list_runs
 from dashboard.scheduling import triggers
 from dashboard.scheduling.firetimes import Effort
 from dashboard.scheduling.wallclock import TICK, zone_named
 from dashboard.services import jobs
+from dashboard.services.restoring import restore_job
 from dashboard.storage.models import ACTIVE, Role
 from dashboard.web.access import current_actor, role
 from dashboard.web.charts import duration_chart
@@ -85,7 +87,7 @@ def show(job_id: str) -> Response:
         try:
             detail = queries.get_job(session, job_id)
         except JobNotFound as error:
-            return _gone(session, job_id, error)
+            return _gone(session, job_id, error, etag)
         found = list_runs(session, RunFilter(job_id=job_id), limit=CHART_RUNS)
     health = detail.health
     many = request.args.get("runs") == "all"
@@ -160,11 +162,27 @@ def resume(job_id: str) -> AnyResponse:
 @blueprint.post("/jobs/<job_id>/remove")
 @role(Role.ADMIN)
 def remove(job_id: str) -> AnyResponse:
-    """Remove a job for good; its runs stay."""
+    """Remove a job; its runs stay, and it can be brought back for a while."""
     with dashboard_state().change() as session:
         name = jobs.get_job(session, job_id).name
         jobs.remove_job(session, job_id, actor=current_actor())
-    return done(url_for("dashboard.jobs.index"), f"“{name}” is removed. Its runs stay.", leave=True)
+    return done(
+        url_for("dashboard.jobs.index"),
+        f"“{name}” is removed. Its runs stay.",
+        leave=True,
+        undo=url_for("dashboard.job.restore", job_id=job_id),
+    )
+
+
+@blueprint.post("/jobs/<job_id>/restore")
+@role(Role.ADMIN)
+def restore(job_id: str) -> AnyResponse:
+    """Bring back a job that was removed; `entry` names an audit entry that is not the last."""
+    entry_id = request.form.get("entry", type=int)
+    with dashboard_state().change() as session:
+        job = restore_job(session, job_id, entry_id=entry_id, actor=current_actor())
+        message = f"“{job.name}” is back as it was."
+    return done(url_for("dashboard.job.show", job_id=job_id), message)
 
 
 def _done(job_id: str, message: str) -> AnyResponse:
@@ -179,14 +197,20 @@ def _question(job_id: str, action: str) -> Response:
     return render("job/question.html", action=action, **_about(job))
 
 
-def _gone(session: Session, job_id: str, error: JobNotFound) -> Response:
+def _gone(session: Session, job_id: str, error: JobNotFound, etag: str) -> Response:
     """Say that there is no such job, and where its runs are, if there are any.
 
     A live page is told so in place: its poll did not fail.
     """
-    known = queries.has_runs(session, job_id)
     response = render(
-        "job/gone.html", partial="job/_gone.html", job_id=job_id, known=known, message=str(error)
+        "job/gone.html",
+        partial="job/_gone.html",
+        etag=etag,
+        job_id=job_id,
+        known=queries.has_runs(session, job_id),
+        removal=last_removal(session, job_id),
+        days=UNDO_DAYS,
+        message=str(error),
     )
     if not wants_partial():
         response.status_code = error.status

@@ -12,7 +12,8 @@ from flask import Blueprint, request, url_for
 
 from dashboard.errors import DashboardError
 from dashboard.history.joblist import COUNTED, ORDERS, list_jobs
-from dashboard.history.jobsearch import JobSearch
+from dashboard.history.jobsearch import REMOVED, JobSearch
+from dashboard.history.removed import UNDO_DAYS, list_removed
 from dashboard.scheduling import triggers
 from dashboard.storage.models import Health, JobState, Role
 from dashboard.web.access import role
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("jobs", __name__)
 
-CHIPS = ("failing", "paused", "running", "broken", "finished")
+CHIPS = ("failing", "paused", "running", "broken", "finished", REMOVED)
 SORTS = {"name": "Name", "next": "Next run", "last": "Last run", "failures": "Failures"}
 
 
@@ -42,6 +43,8 @@ def index() -> Response:
     sort = request.args.get("sort", "name")
     sort = sort if sort in ORDERS else "name"
     search = JobSearch.parse(query)
+    if search.removed:
+        return _removed(search, query)
     with dashboard_state().database.read() as session:
         etag = live_etag(session)
         if answer := not_modified(etag):
@@ -54,6 +57,7 @@ def index() -> Response:
         "jobs/index.html",
         partial="jobs/_list.html",
         etag=etag,
+        listed="jobs/_list.html",
         rows=rows,
         search=search,
         query=query,
@@ -65,6 +69,29 @@ def index() -> Response:
         first=_url(query, sort) if request.args.get("after") else None,
         older=_url(query, sort, after=page.after) if page.after else None,
         sort_urls={name: _url(query, name) for name in SORTS},
+    )
+
+
+def _removed(search: JobSearch, query: str) -> Response:
+    """Show the jobs that can be brought back."""
+    before = request.args.get("before", type=int)
+    with dashboard_state().database.read() as session:
+        etag = live_etag(session)
+        if answer := not_modified(etag):
+            return answer
+        page = list_removed(session, search.words, before=before)
+    return render(
+        "jobs/index.html",
+        partial="jobs/_removed.html",
+        etag=etag,
+        listed="jobs/_removed.html",
+        removals=page.removals,
+        days=UNDO_DAYS,
+        query=query,
+        sort="name",
+        chips=_chips(search, "name"),
+        first=_url(query, "name") if before else None,
+        older=_url(query, "name", before=page.older) if page.older else None,
     )
 
 
@@ -149,7 +176,7 @@ def _chips(search: JobSearch, sort: str) -> list[Chip]:
     return chips
 
 
-def _url(query: str, sort: str, *, after: str | None = None) -> str:
+def _url(query: str, sort: str, **place: Any) -> str:
     return url_for(
-        "dashboard.jobs.index", q=query or None, sort=None if sort == "name" else sort, after=after
+        "dashboard.jobs.index", q=query or None, sort=None if sort == "name" else sort, **place
     )

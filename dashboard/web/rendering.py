@@ -147,24 +147,30 @@ def not_modified(etag: str) -> Response | None:
     return response
 
 
-def toast(message: str, kind: str = "good") -> None:
-    """Tell the person something with the next thing that is drawn: kind is good, bad or info."""
-    session[TOASTS_KEY] = [*session.get(TOASTS_KEY, []), [kind, message]]
+def toast(message: str, kind: str = "good", *, undo: str | None = None) -> None:
+    """Tell the person something with the next thing that is drawn: kind is good, bad or info.
+
+    `undo` is the address to post to for undoing what the message tells of.
+    """
+    session[TOASTS_KEY] = [*session.get(TOASTS_KEY, []), [kind, message, undo]]
 
 
-def take_toasts() -> list[list[str]]:
-    """Return the toasts not yet shown, once."""
-    toasts: list[list[str]] = session.pop(TOASTS_KEY, []) if TOASTS_KEY in session else []
+def take_toasts() -> list[list[str | None]]:
+    """Return the toasts not yet shown, once: kind, message and where to undo it."""
+    toasts: list[list[str | None]] = session.pop(TOASTS_KEY, []) if TOASTS_KEY in session else []
     return toasts
 
 
-def done(url: str, message: str, *, kind: str = "good", leave: bool = False) -> AnyResponse:
+def done(
+    url: str, message: str, *, kind: str = "good", leave: bool = False, undo: str | None = None
+) -> AnyResponse:
     """Answer an action that succeeded: in place with a toast, or without JavaScript by a redirect.
 
     In place, every live region of the page looks again at once. `leave` goes to `url` in any case
     (the thing acted on is gone, say); otherwise a plain form comes back to the page it was on.
+    `undo`: the toast offers to post there.
     """
-    toast(message, kind)
+    toast(message, kind, undo=undo)
     if not wants_partial():
         return redirect(url if leave else page_before() or url, 303)
     if leave:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page, Playwright, StorageState
 
+    from tests.e2e.conftest import Watch
     from tests.e2e.product import Product
 
 DESK, PHONE, SMALLEST = 1440, 390, 320
@@ -33,7 +34,9 @@ PAGES = {
     "now": "/",
     "jobs": "/jobs",
     "jobs, search not understood": "/jobs?q=state:dancing",
+    "jobs that were removed": "/jobs?q=state:removed",
     "new job": "/jobs/new",
+    "clone": "/jobs/new?clone={id}",
     "job": "{job}",
     "job that fails": "{failing}",
     "job that is paused": "{paused}",
@@ -60,7 +63,17 @@ def sights(
         paused = colleague.add("Paused", notes=LONG, tags=LONG[:40])
         run, failed = colleague.run(job, "succeeded"), colleague.run(failing, "failed")
         colleague.act(paused, "pause", reason=f"waiting for {LONG}")
-        yield {"job": job, "failing": failing, "paused": paused, "run": run, "failed": failed}
+        removed = colleague.add(f"Removed {LONG}")
+        colleague.act(removed, "remove")
+        yield {
+            "job": job,
+            "id": job.removeprefix("/jobs/"),
+            "failing": failing,
+            "paused": paused,
+            "removed": removed,
+            "run": run,
+            "failed": failed,
+        }
         colleague.tidy_up()
 
 
@@ -117,6 +130,15 @@ def test_everybody_can_use_every_page(page: Page, sights: dict[str, str], addres
     page.goto(address.format(**sights))
     assert sorted(faults(page)) == []
     expect(title(page)).to_have_count(1)
+
+
+def test_everybody_can_bring_back_a_removed_job(
+    page: Page, sights: dict[str, str], watch: Watch
+) -> None:
+    watch.expected.append("404 for GET")
+    page.goto(sights["removed"])
+    expect(button(page, "Bring back")).to_be_visible()
+    assert sorted(faults(page)) == []
 
 
 @pytest.mark.browser_context_args(storage_state=None)

