@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _OF_RUN = update(Run).where(Run.id == bindparam("of_run"))
 _OWN = (
-    select(Run.id, Run.job_id, Run.scheduled_at, Run.attempt)
+    select(Run.id, Run.job_id, Run.scheduled_at, Run.attempt, Run.cancel_asked_by)
     .where(
         Run.id.in_(bindparam("ids", expanding=True)),
         Run.state == RunState.RUNNING,
@@ -60,7 +60,9 @@ def finish_runs(connection: Connection, outcomes: Sequence[Outcome], *, process:
     ended = [outcome for outcome in outcomes if outcome.run_id in own]
     if not ended:
         return
-    connection.execute(_END, [_final_values(outcome) for outcome in ended])
+    connection.execute(
+        _END, [_final_values(outcome, own[outcome.run_id].cancel_asked_by) for outcome in ended]
+    )
     for outcome in ended:
         if outcome.pause_reason is not None or outcome.finish_reason is not None:
             _obey(connection, own[outcome.run_id].job_id, outcome)
@@ -90,12 +92,11 @@ def _delay(run: Any, outcome: Outcome) -> float | None:
     return max(0.0, delay)
 
 
-def _final_values(outcome: Outcome) -> dict[str, Any]:
-    interrupted = outcome.state == "interrupted"
+def _final_values(outcome: Outcome, cancel_asked_by: str | None) -> dict[str, Any]:
     return {
         "of_run": outcome.run_id,
         "state": RunState(outcome.state),
-        "reason": outcome.error_message if interrupted else None,
+        "reason": _reason(outcome, cancel_asked_by),
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
         "duration": outcome.duration,
@@ -105,6 +106,16 @@ def _final_values(outcome: Outcome) -> dict[str, Any]:
         "traceback": outcome.traceback,
         "fingerprint": outcome.fingerprint,
     }
+
+
+def _reason(outcome: Outcome, cancel_asked_by: str | None) -> str | None:
+    if outcome.state == "interrupted":
+        return outcome.error_message
+    if outcome.state != "cancelled":
+        return None
+    if cancel_asked_by is None:
+        return "It ended because the dashboard was stopped and asked it to."
+    return f"Cancelled by {cancel_asked_by}."
 
 
 def _obey(connection: Connection, job_id: str, outcome: Outcome) -> None:

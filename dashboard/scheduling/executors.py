@@ -8,13 +8,10 @@ over leaves exactly one such event, also when its worker dies.
 from __future__ import annotations
 
 import concurrent.futures
-import logging
-import multiprocessing
 import threading
 import time
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +21,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 
 from dashboard.records import Outcome, RunIdentity
 from dashboard.runcontext import run_task
-from dashboard.scheduling.workers import RecordPipe, run_in_worker, start_worker
+from dashboard.scheduling.workers import Worker, WorkerDied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
 
     from dashboard.records import RunSink
     from dashboard.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 THREADS = "threads"
 PROCESSES = "processes"
@@ -46,7 +41,9 @@ PATIENCE = 0.05
 """Seconds that a run taken ahead may wait for its turn; then it goes back to the queue."""
 
 LAST_WORDS = 1.0
-"""Seconds that worker processes get to end once they have nothing to do any more."""
+"""Seconds that a worker process gets to end once it has nothing to do any more."""
+
+STOPPED = "The dashboard was stopped, and its grace period ended before the run did."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +70,7 @@ class RunExecutor(BaseExecutor):
         self._settings = settings
         self._in_flight: dict[int, Claim] = {}
         self._futures: dict[int, Future[Outcome]] = {}
+        self._asked: dict[int, threading.Event] = {}
         self._idle = threading.Condition()
         self._on_free: Callable[[RunExecutor], None] = lambda _: None
 
@@ -121,10 +119,11 @@ class RunExecutor(BaseExecutor):
         """Start runs. Their rows say `running` already, so none may be forgotten here."""
         self._last_batch, self._handed_over_at = len(claims), time.monotonic()
         for claim in claims:
+            self._asked[claim.identity.id] = threading.Event()
             self._in_flight[claim.identity.id] = claim
         for claim in claims:
             try:
-                future = self._submit(claim)
+                future = self._submit(claim, self._asked[claim.identity.id])
             except Exception as error:  # noqa: BLE001 -- reported as the run's own end
                 self._end(claim, _lost(claim, f"It could not be started: {error}"))
             else:
@@ -138,8 +137,19 @@ class RunExecutor(BaseExecutor):
                 lambda: not self._in_flight, max(0.0, deadline - time.monotonic())
             )
 
-    def _submit(self, claim: Claim) -> Future[Outcome]:
-        """Hand one run to the pool."""
+    def stop_run(self, run_id: int) -> None:
+        """Ask one run to end; unknown ones have ended already."""
+        asked = self._asked.get(run_id)
+        if asked is not None:
+            asked.set()
+
+    def cancel(self) -> None:
+        """Ask all runs to end: the grace period is over."""
+        for run_id in list(self._asked):
+            self.stop_run(run_id)
+
+    def _submit(self, claim: Claim, asked: threading.Event) -> Future[Outcome]:
+        """Hand one run to the pool; `asked` tells when it is to end."""
         raise NotImplementedError  # pragma: no cover -- abstract
 
     def _finished(self, claim: Claim, future: Future[Outcome]) -> None:
@@ -148,8 +158,6 @@ class RunExecutor(BaseExecutor):
             return
         try:
             outcome = future.result()
-        except BrokenProcessPool:
-            outcome = _lost(claim, "Its worker process died. It may have been killed or crashed.")
         except BaseException as error:  # noqa: BLE001 -- reported as the run's own end
             outcome = _lost(claim, f"Its result did not come back: {error!r}")
         self._end(claim, outcome)
@@ -178,12 +186,17 @@ class RunExecutor(BaseExecutor):
     def _forget(self, claim: Claim) -> None:
         with self._idle:
             self._in_flight.pop(claim.identity.id, None)
+            self._asked.pop(claim.identity.id, None)
             self._futures.pop(claim.identity.id, None)
             self._idle.notify_all()
 
 
 class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
-    """Runs in threads of this process."""
+    """Runs in threads of this process.
+
+    A thread cannot be stopped from outside: a run that is asked to end goes on until its task
+    looks at `current_run().cancelled`.
+    """
 
     ahead = AHEAD
 
@@ -199,10 +212,9 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
         self._prepare()
 
     def _prepare(self) -> None:
-        self._stopping = threading.Event()
         self._pool = concurrent.futures.ThreadPoolExecutor(self.capacity, thread_name_prefix="run")
 
-    def _submit(self, claim: Claim) -> Future[Outcome]:
+    def _submit(self, claim: Claim, asked: threading.Event) -> Future[Outcome]:
         return self._pool.submit(
             run_task,
             claim.task,
@@ -210,12 +222,8 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
             claim.identity,
             self._sink,
             self._settings,
-            cancellation=self._stopping,
+            cancellation=asked,
         )
-
-    def cancel(self) -> None:
-        """Ask all runs to end. A thread cannot be stopped from outside; its task has to look."""
-        self._stopping.set()
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
         """Take no more runs."""
@@ -223,50 +231,98 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
 
 
 class ProcessRunExecutor(RunExecutor):
-    """Runs in worker processes, which are started with the first run that needs them."""
+    """Runs in worker processes, which are started when runs need them and used again.
+
+    Each running run has a thread here that waits for its worker. A run that is asked to end has its
+    worker killed, and everything the worker has started; other runs do not notice.
+    """
 
     def __init__(self, capacity: int, settings: Settings, sink: RunSink) -> None:
-        """Make a pool of at most `capacity` processes whose runs speak to `sink`."""
+        """Use at most `capacity` processes, whose runs speak to `sink`."""
         super().__init__(capacity, settings)
         self._sink = sink
-        self._context = multiprocessing.get_context("spawn")
-        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
-        self._pipe: RecordPipe | None = None
+        self._workers = threading.Lock()
+        self._prepare()
 
-    def _submit(self, claim: Claim) -> Future[Outcome]:
-        arguments = (claim.task, claim.parameters, claim.identity)
-        if self._pool is not None:
-            try:
-                return self._pool.submit(run_in_worker, *arguments)
-            except BrokenProcessPool:
-                logger.warning("a worker process died; the pool is replaced")
-                self.shutdown(wait=False)
-        self._pool = self._make_pool()
-        return self._pool.submit(run_in_worker, *arguments)
+    def start(self, scheduler: Any, alias: str) -> None:
+        """Begin with a pool of its own: one that was shut down takes nothing more."""
+        super().start(scheduler, alias)
+        self._prepare()
 
-    def _make_pool(self) -> concurrent.futures.ProcessPoolExecutor:
-        self._pipe = RecordPipe(self._context, self._sink)
-        return concurrent.futures.ProcessPoolExecutor(
-            self.capacity,
-            mp_context=self._context,
-            initializer=start_worker,
-            initargs=(self._settings, self._pipe.for_workers),
-        )
+    def _prepare(self) -> None:
+        self._pool = concurrent.futures.ThreadPoolExecutor(self.capacity, thread_name_prefix="wait")
+        self._idle_workers: list[Worker] = []
+        self._busy_workers: dict[int, Worker] = {}
+        self._stopping = self._closed = False
+
+    def _submit(self, claim: Claim, asked: threading.Event) -> Future[Outcome]:
+        return self._pool.submit(self._run, claim, asked)
+
+    def _run(self, claim: Claim, asked: threading.Event) -> Outcome:
+        """Run a claim in a worker and wait for its end."""
+        try:
+            worker = self._take_worker(claim)
+        except WorkerDied as died:
+            return _lost(claim, f"It could not be started. {died}")
+        began, start = datetime.now(UTC), time.monotonic()
+        try:
+            # Whoever asks from here on finds the worker and kills it.
+            if not asked.is_set():
+                return worker.run(claim.task, claim.parameters, claim.identity, self._sink)
+            reason = STOPPED
+        except WorkerDied as died:
+            reason = str(died)
+        finally:
+            self._give_back(claim, worker)
+        if asked.is_set() and not self._stopping:
+            return _cancelled(claim, began, time.monotonic() - start)
+        return _lost(claim, STOPPED if self._stopping else reason, began)
+
+    def _take_worker(self, claim: Claim) -> Worker:
+        with self._workers:
+            while self._idle_workers:
+                worker = self._idle_workers.pop()
+                if worker.alive:
+                    self._busy_workers[claim.identity.id] = worker
+                    return worker
+                worker.end(LAST_WORDS)
+        worker = Worker(self._settings)
+        with self._workers:
+            self._busy_workers[claim.identity.id] = worker
+        return worker
+
+    def _give_back(self, claim: Claim, worker: Worker) -> None:
+        with self._workers:
+            del self._busy_workers[claim.identity.id]
+            if worker.alive and not self._closed:
+                self._idle_workers.append(worker)
+                return
+        worker.end(LAST_WORDS)
+
+    def stop_run(self, run_id: int) -> None:
+        """End one run by killing its worker and what that has started."""
+        super().stop_run(run_id)
+        with self._workers:  # nobody else gets this worker meanwhile
+            worker = self._busy_workers.get(run_id)
+            if worker is not None:
+                worker.kill()
 
     def cancel(self) -> None:
         """End the worker processes; their runs end as interrupted."""
-        if self._pool is not None:
-            for process in list((self._pool._processes or {}).values()):  # noqa: SLF001 -- no public way before 3.14
-                process.kill()
+        self._stopping = True
+        super().cancel()
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
-        """Take no more runs, let the workers go, and pass on what they have said."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=wait, cancel_futures=True)
-            self._pool = None
-        if self._pipe is not None:
-            self._pipe.close(LAST_WORDS)
-            self._pipe = None
+        """Take no more runs and let the workers go."""
+        with self._workers:
+            self._closed = True
+        self._pool.shutdown(wait=wait, cancel_futures=True)
+        with self._workers:
+            workers, self._idle_workers = self._idle_workers, []
+        for worker in workers:
+            worker.dismiss()
+        for worker in workers:
+            worker.end(LAST_WORDS)
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
         """Refuse plain APScheduler jobs: those belong to a host's own executors."""
@@ -274,13 +330,23 @@ class ProcessRunExecutor(RunExecutor):
         raise TypeError(message)
 
 
-def _lost(claim: Claim, reason: str) -> Outcome:
+def _lost(claim: Claim, reason: str, began: datetime | None = None) -> Outcome:
     now = datetime.now(UTC)
     return Outcome(
         run_id=claim.identity.id,
         state="interrupted",
-        started_at=now,
+        started_at=began or now,
         finished_at=now,
         duration=None,
         error_message=reason,
+    )
+
+
+def _cancelled(claim: Claim, began: datetime, seconds: float) -> Outcome:
+    return Outcome(
+        run_id=claim.identity.id,
+        state="cancelled",
+        started_at=began,
+        finished_at=began + timedelta(seconds=seconds),
+        duration=seconds,
     )

@@ -10,13 +10,21 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 -- a dataclass field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, literal_column, select, text, update
+from sqlalchemy import and_, bindparam, case, func, literal_column, select, text, update
 
 from dashboard.history.health import ROWS_A_QUERY, FinishedRun, batches, count_finished
 from dashboard.records import RunIdentity
 from dashboard.scheduling.claims import is_too_late, too_late
 from dashboard.scheduling.executors import Claim
-from dashboard.storage.models import ACTIVE_RUN, QUEUED_RUN, Job, Origin, Run, RunState
+from dashboard.storage.models import (
+    ACTIVE_RUN,
+    CANCEL_ASKED,
+    QUEUED_RUN,
+    Job,
+    Origin,
+    Run,
+    RunState,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,9 +49,11 @@ _GIVE_BACK = (
         Run.id.in_(bindparam("ids", expanding=True)),
         Run.state == RunState.RUNNING,
         Run.process == bindparam("in_process"),
+        Run.cancel_asked_at.is_(None),
     )
     .values(state=RunState.QUEUED, started_at=None, host=None, process=None)
 )
+_CANCEL_ASKED = select(Run.id).where(text(CANCEL_ASKED), Run.process == bindparam("in_process"))
 _ANY_QUEUED = select(Run.id).where(text(QUEUED_RUN)).limit(1)
 
 
@@ -142,11 +152,15 @@ def hand_over(
     return result
 
 
-def give_back(connection: Connection, claims: Sequence[Claim], identity: Identity) -> None:
-    """Put runs of this process that never began back into the queue."""
+def give_back(
+    connection: Connection, claims: Sequence[Claim], identity: Identity, now: datetime
+) -> None:
+    """Put runs of this process that never began back into the queue; cancelled ones end."""
     run_ids = [claim.identity.id for claim in claims]
     for ids in batches(run_ids, ROWS_A_QUERY):
         connection.execute(_GIVE_BACK, {"ids": ids, "in_process": identity.process})
+        rest = and_(Run.id.in_(ids), Run.process == identity.process)
+        _interrupt(connection, rest, now, "It had not begun.")
 
 
 def committed(
@@ -167,6 +181,11 @@ def committed(
         alias: [claim for claim in batch if claim.identity.id in found]
         for alias, batch in batches_of.items()
     }
+
+
+def cancel_asked(connection: Connection, identity: Identity) -> list[int]:
+    """Return the running runs of this process that somebody wants to end."""
+    return list(connection.scalars(_CANCEL_ASKED, {"in_process": identity.process}))
 
 
 def anything_queued(connection: Connection) -> bool:
@@ -230,20 +249,26 @@ def _interrupt(
 ) -> int:
     """Mark running runs as interrupted and count them.
 
-    In one statement: a run that its own process ends at the same moment is counted once.
+    In one statement: a run that its own process ends at the same moment is counted once. One that
+    somebody had cancelled already has got what it was to get.
     """
+    cancelled = Run.cancel_asked_at.is_not(None)
     ended = connection.execute(
         update(Run)
         .where(text(ACTIVE_RUN), Run.state == RunState.RUNNING, whose)
-        .values(state=RunState.INTERRUPTED, reason=reason, finished_at=now)
-        .returning(Run.id, Run.job_id, Run.scheduled_at)
+        .values(
+            state=case((cancelled, RunState.CANCELLED), else_=RunState.INTERRUPTED),
+            reason=case(
+                (cancelled, "Cancelled by " + Run.cancel_asked_by + ". " + reason), else_=reason
+            ),
+            finished_at=now,
+        )
+        .returning(Run.id, Run.job_id, Run.scheduled_at, Run.state, Run.reason)
     ).all()
     count_finished(
         connection,
         [
-            FinishedRun(
-                run.id, run.job_id, RunState.INTERRUPTED, run.scheduled_at, now, None, reason
-            )
+            FinishedRun(run.id, run.job_id, run.state, run.scheduled_at, now, None, run.reason)
             for run in sorted(ended)
         ],
     )

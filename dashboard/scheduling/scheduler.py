@@ -56,6 +56,9 @@ logger = logging.getLogger(__name__)
 LOOK = 1.0
 """Seconds after which the database is looked at in any case: other processes write too."""
 
+CANCEL_LOOK = 0.25
+"""Seconds between two looks under load for runs that somebody wants to end."""
+
 GAP = 0.010
 """Seconds between two ticks under load. Ticking at every due instant costs four times the CPU."""
 
@@ -95,6 +98,7 @@ class DashboardScheduler(BackgroundScheduler):
         self._doubtful: dict[str, list[Claim]] = {}  # claims whose commit failed
         self._taken_back: list[Claim] = []  # claims that never began, still `running` in the table
         self._look = min(LOOK, settings.lease_seconds / 4)
+        self._cancels_seen = 0.0  # when, by the monotonic clock, the last look for them was
         self._hot = True  # the last tick found work: look again without asking first
         self._rows = jobstore.TableJobStore(database)
         # APScheduler's own grace is one second, which any busy moment exceeds.
@@ -149,6 +153,7 @@ class DashboardScheduler(BackgroundScheduler):
             return LOOK
         began = time.monotonic()
         try:
+            self._stop_cancelled(began)
             if not self._hot and not self._has_work():
                 return self._until_next()
             worked = self._tick()
@@ -168,6 +173,18 @@ class DashboardScheduler(BackgroundScheduler):
             logger.warning("the scheduler can work again")
             self.failing_since = None
         return wait
+
+    def _stop_cancelled(self, now: float) -> None:
+        """End the runs of this process that somebody wants to end, leading or not."""
+        busy = [executor for executor in self.executors.values() if executor.in_flight]
+        if not busy or (self._hot and now - self._cancels_seen < CANCEL_LOOK):
+            return
+        self._cancels_seen = now
+        with self.database.read() as session:
+            wanted = handover.cancel_asked(session.connection(), self.identity)
+        for run_id in wanted:
+            for executor in busy:
+                executor.stop_run(run_id)
 
     def _note_failure(self, why: str, error: Exception | None = None) -> None:
         """Say once, not at every try, that ticks fail and why."""
@@ -236,7 +253,7 @@ class DashboardScheduler(BackgroundScheduler):
                 in_flight=self._in_flight(),
             )
             self._take_back()
-            handover.give_back(connection, self._taken_back, self.identity)
+            handover.give_back(connection, self._taken_back, self.identity, now)
             doubtful = handover.committed(connection, self._doubtful, self.identity)
             free = {
                 alias: executor.room() - len(doubtful.get(alias, ()))
@@ -325,8 +342,9 @@ class DashboardScheduler(BackgroundScheduler):
         """Mark what still runs as interrupted and give the lease back."""
         try:
             with self.database.write() as session:
-                handover.give_back(session.connection(), self._taken_back, self.identity)
-                handover.interrupt_own(session.connection(), datetime.now(UTC), self.identity)
+                connection, now = session.connection(), datetime.now(UTC)
+                handover.give_back(connection, self._taken_back, self.identity, now)
+                handover.interrupt_own(connection, now, self.identity)
                 self.leadership.release(session)
         except SQLAlchemyError:
             # The next leader will find the rows and call them interrupted.

@@ -1,91 +1,180 @@
-"""Worker processes of the process executor: how they begin, what they run, how they speak home."""
+"""Worker processes: how they begin, what they run, how they speak home, and how they are ended.
+
+Each has a pipe of its own, used by one run at a time. So a worker can be killed at any moment, in
+the middle of a message even, and no other run notices.
+"""
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from dashboard.capture import install_capture
+from dashboard.records import Outcome
 from dashboard.runcontext import run_task
 from dashboard.tasks import load_task_modules
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-    from multiprocessing.context import SpawnContext
-    from multiprocessing.synchronize import Lock
 
-    from dashboard.records import Outcome, Record, RunIdentity, RunSink
+    from dashboard.records import Record, RunIdentity, RunSink
     from dashboard.settings import Settings
 
-logger = logging.getLogger(__name__)
+LOOK = 1.0
+"""Seconds after which a silent worker is looked at: its own children may keep its pipe open."""
+
+READY = "ready"
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has only the latter
 
 
-class WorkerSink:
-    """The sink inside a worker: everything goes to the parent.
+class WorkerDied(Exception):
+    """The worker has ended; the message says how."""
 
-    Sending waits until the record is in the pipe, so that all a run has said is there before its
-    outcome is.
-    """
 
-    def __init__(self, writer: Connection[Any, Any], lock: Lock) -> None:
-        self._writer = writer
-        self._lock = lock
+class Worker:
+    """One worker process as its parent sees it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start the process and wait until it has imported the tasks; raises `WorkerDied`."""
+        context = multiprocessing.get_context("spawn")
+        self._killed = False
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=serve_runs, args=(settings, theirs), name="worker")
+        self._process.start()
+        theirs.close()
+        self._receive()
+
+    def run(
+        self,
+        task: str,
+        parameters: dict[str, Any],
+        identity: RunIdentity,
+        sink: RunSink,
+    ) -> Outcome:
+        """Run a task there, pass on what it says, and return how it ended; raises `WorkerDied`."""
+        try:
+            self._connection.send((task, parameters, identity))
+        except OSError:
+            raise WorkerDied(self._how_it_died()) from None
+        while True:
+            item = self._receive()
+            if isinstance(item, Outcome):
+                return item
+            sink.emit(item)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another run."""
+        return not self._killed and self._process.is_alive()
+
+    def kill(self) -> None:
+        """End the process and what it has started; from any thread."""
+        self._killed = True
+        if self._process.pid is not None:
+            kill_tree(self._process.pid)
+
+    def dismiss(self) -> None:
+        """Tell the process that nothing more will come."""
+        self._connection.close()
+
+    def end(self, timeout: float) -> None:
+        """Let the process end; after `timeout` seconds kill it."""
+        self.dismiss()
+        self._process.join(timeout)
+        if self._process.is_alive():
+            self.kill()
+            self._process.join(timeout)
+
+    def _receive(self) -> Any:
+        while not self._poll(LOOK):
+            if not self._process.is_alive() and not self._poll(0):
+                raise WorkerDied(self._how_it_died())
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError):
+            raise WorkerDied(self._how_it_died()) from None
+
+    def _poll(self, seconds: float) -> bool:
+        try:
+            return self._connection.poll(seconds)
+        except (EOFError, OSError):  # Windows: a pipe whose other end is gone
+            return True
+
+    def _how_it_died(self) -> str:
+        # It may have left children behind, which nobody waits for any more.
+        kill_group(self._process.pid)
+        self._process.join(LOOK)
+        code = self._process.exitcode
+        if code == -KILL:
+            how = "it was killed, as the system does when it runs out of memory"
+        elif code is not None and code < 0:
+            how = f"it was ended by signal {-code} ({signal.strsignal(-code)})"
+        else:
+            how = f"it ended itself with status {code}"
+        return f"Its worker process died: {how}."
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a worker and all it has started; what is gone already is fine."""
+    tree: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        worker = psutil.Process(pid)
+        worker.suspend()  # it must not start another child while they are counted
+        tree = [*worker.children(recursive=True), worker]
+    kill_group(pid)
+    for process in tree:  # those with a group of their own, or where there are no groups
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def kill_group(pid: int | None) -> None:
+    """Kill what is left of a worker's process group."""
+    if pid is not None and hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, KILL)
+
+
+class _Voice:
+    """The sink inside a worker. Sending waits until the parent has room for the record."""
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()  # a task may speak from several threads
 
     def emit(self, record: Record) -> None:
         """Send one record."""
+        self.send(record)
+
+    def send(self, item: object) -> None:
         with self._lock:
-            self._writer.send(record)
+            self._connection.send(item)
 
 
-class RecordPipe:
-    """The parent's end: brings what the workers of one pool say to the sink of this process.
-
-    A worker that is killed in the middle of a message spoils the pipe and keeps its lock. But it
-    also breaks its pool, and the next pool gets a pipe of its own.
-    """
-
-    def __init__(self, context: SpawnContext, sink: RunSink) -> None:
-        self._reader, self._writer = context.Pipe(duplex=False)
-        self.for_workers = WorkerSink(self._writer, context.Lock())
-        self._sink = sink
-        self._thread = threading.Thread(target=self._pass_on, name="process-records", daemon=True)
-        self._thread.start()
-
-    def close(self, timeout: float) -> None:
-        """Pass on what the workers have sent; all of it is, once they have ended."""
-        self._writer.close()
-        self._thread.join(timeout)
-
-    def _pass_on(self) -> None:
-        while True:
-            try:
-                record = self._reader.recv()
-            except (EOFError, OSError):
-                break  # we have closed our writing end, and every worker has ended
-            except Exception:
-                logger.warning("a message from a worker process could not be read", exc_info=True)
-                continue
-            self._sink.emit(record)
-        self._reader.close()
-
-
-_sink: WorkerSink
-_settings: Settings
-
-
-def start_worker(settings: Settings, sink: WorkerSink) -> None:
-    """Prepare a worker process. It has imported nothing of the parent's tasks."""
-    global _sink, _settings
-    # Ctrl-C reaches all processes of a terminal, but its grace period is for the parent to give.
-    signal.signal(signal.SIGINT, lambda *_: None)
+def serve_runs(settings: Settings, connection: Connection[Any, Any]) -> None:
+    """Be a worker process: run what comes through the pipe until its other end is closed."""
+    # Signals may reach all processes of a terminal or a service; the parent gives the grace period.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    if hasattr(os, "setsid"):
+        os.setsid()  # a process group of its own can be killed with all that is in it
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     import_tasks(settings)
     install_capture()
-    _sink, _settings = sink, settings
+    voice = _Voice(connection)
+    voice.send(READY)
+    while True:
+        try:
+            task, parameters, identity = connection.recv()
+        except (EOFError, OSError):
+            return
+        voice.send(run_task(task, parameters, identity, voice, settings))
 
 
 def _end_with_parent() -> None:
@@ -93,12 +182,9 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        if hasattr(os, "killpg"):
+            os.killpg(os.getpgrp(), KILL)
         os._exit(1)
-
-
-def run_in_worker(task: str, parameters: dict[str, Any], identity: RunIdentity) -> Outcome:
-    """Run one task as this worker."""
-    return run_task(task, parameters, identity, _sink, _settings)
 
 
 def import_tasks(settings: Settings) -> list[Any]:

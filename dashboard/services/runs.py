@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from dashboard.errors import Conflict, JobNotFound, RunNotFound
+from dashboard.history.health import FinishedRun, count_finished
 from dashboard.services import audit
 from dashboard.services.jobs import locked_job, queue_run, require_instance
-from dashboard.storage.models import ACTIVE, Origin, Role, Run
+from dashboard.storage.models import ACTIVE, Origin, Role, Run, RunState
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -22,12 +23,43 @@ LARGEST_ID = 2**63 - 1
 """What a database can compare with; an address may hold any number."""
 
 
-def get_run(session: Session, run_id: int) -> Run:
-    """Return one run; raises `RunNotFound`."""
-    run = session.get(Run, run_id) if 0 < run_id <= LARGEST_ID else None
+def get_run(session: Session, run_id: int, *, lock: bool = False) -> Run:
+    """Return one run, locked for changing where the database can; raises `RunNotFound`."""
+    run = session.get(Run, run_id, with_for_update=lock) if 0 < run_id <= LARGEST_ID else None
     if run is None:
         raise RunNotFound(run_id)
     return run
+
+
+def cancel_run(session: Session, run_id: int, *, actor: Actor) -> Run:
+    """Ask for the end of a run; one that is still queued has ended with this.
+
+    For a running one the wish becomes part of its row, and the process that runs it acts on it: a
+    worker process is killed, a thread can only be asked. Asking again changes nothing. Raises
+    `RunNotFound`, `Conflict` when it has ended.
+    """
+    now = datetime.now(UTC)
+    with audit.action(session, actor, "run.cancel", str(run_id)) as entry:
+        actor.require(Role.OPERATOR)
+        # Locked: the tick may just be handing it over, or the recorder writing its end.
+        run = get_run(session, run_id, lock=True)
+        entry.detail |= {"job": run.job_id, "state": run.state.value}
+        if run.state not in ACTIVE:
+            message = f"Run {run_id} has ended already (it is {run.state.value})."
+            raise Conflict(message)
+        if run.state is RunState.QUEUED:
+            _cancel_queued(session, run, now, actor)
+        elif run.cancel_asked_at is None:
+            run.cancel_asked_at, run.cancel_asked_by = now, actor.name
+        session.flush()
+    return run
+
+
+def _cancel_queued(session: Session, run: Run, now: datetime, actor: Actor) -> None:
+    run.state, run.finished_at = RunState.CANCELLED, now
+    run.reason = f"Cancelled by {actor.name} before it began."
+    ended = FinishedRun(run.id, run.job_id, run.state, run.scheduled_at, now, None)
+    count_finished(session.connection(), [ended])
 
 
 def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:

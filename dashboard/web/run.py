@@ -15,7 +15,14 @@ from dashboard.storage.models import ACTIVE, Role, RunState
 from dashboard.web.access import current_actor, role
 from dashboard.web.charts import is_slow
 from dashboard.web.job import show_parameters
-from dashboard.web.rendering import done, live_etag, not_modified, render, wants_partial
+from dashboard.web.rendering import (
+    done,
+    live_etag,
+    not_modified,
+    page_before,
+    render,
+    wants_partial,
+)
 from dashboard.web.run_filter import LARGEST_ID, LONGEST_TEXT
 from dashboard.web.runs import delay_of
 from dashboard.web.state import dashboard_state
@@ -125,6 +132,27 @@ def retry(run_id: int) -> AnyResponse:
         url = url_for("dashboard.run.show", run_id=again.id)
         message = f"Run {again.id} is queued: attempt {again.attempt} of run {run_id}."
     return done(url, message, leave=True)
+
+
+@blueprint.get(f"{RUN}/cancel")
+@role(Role.OPERATOR)
+def ask_cancel(run_id: int) -> Response:
+    """Ask on a page of its own whether to cancel a run."""
+    with dashboard_state().database.read() as session:
+        run = runs.get_run(session, run_id)
+    return render("run/question.html", run=run, active=run.state in ACTIVE)
+
+
+@blueprint.post(f"{RUN}/cancel")
+@role(Role.OPERATOR)
+def cancel(run_id: int) -> AnyResponse:
+    """End a run that is queued or running."""
+    with dashboard_state().change() as session:
+        run = runs.cancel_run(session, run_id, actor=current_actor())
+        asked = run.state is RunState.RUNNING
+    message = f"Run {run_id} is asked to end." if asked else f"Run {run_id} is cancelled."
+    asked_on_a_page = not wants_partial() and page_before() == request.path
+    return done(url_for("dashboard.run.show", run_id=run_id), message, leave=asked_on_a_page)
 
 
 def _about(detail: RunDetail, steps: Sequence[RunStep]) -> dict[str, Any]:

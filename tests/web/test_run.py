@@ -328,6 +328,53 @@ class TestRetry:
         assert site.post("/runs/3/retry").status_code == 403
 
 
+class TestCancel:
+    def test_a_dialog_asks_and_without_javascript_a_page(self, site: Site) -> None:
+        site.add(make_job("nightly"), make_run(1, state=RUNNING, executor="processes"))
+        page = site.get("/runs/1")
+        assert "Cancel" in buttons(page)
+        assert "process is killed within a second" in words(page, "dialog")
+        page = site.get("/runs/1/cancel")
+        assert words(page, "h1") == "Cancel run 1 of “nightly”?"
+        assert buttons(page) == ["Cancel run"]
+
+    def test_a_running_run_is_asked_to_end(self, site: Site) -> None:
+        site.add(make_job("nightly"), make_run(1, state=RUNNING))
+        response = site.post("/runs/1/cancel", in_place=True)
+        assert response.status_code == 200
+        assert "Run 1 is asked to end." in response.text
+        assert site.woken
+        page = site.get("/runs/1")
+        assert "has cancelled this run" in words(page)
+        assert "cannot be killed from outside" in words(page)
+        assert "Cancel" not in buttons(page)
+
+    def test_a_queued_run_is_cancelled(self, site: Site) -> None:
+        site.add(make_job("nightly"), make_run(1, state=RunState.QUEUED))
+        asked = {"Referer": "http://localhost/runs/1/cancel"}
+        fields = {"csrf_token": site.token()}
+        response = site.client.post("/runs/1/cancel", data=fields, headers=asked)
+        assert (response.status_code, response.location) == (303, "/runs/1")
+        page = site.get("/runs/1")
+        assert "Run 1 is cancelled." in words(page, "#toasts")
+        assert "before it began" in words(page)
+        assert "It has ended already." in words(site.get("/runs/1/cancel"))
+        assert site.post("/runs/1/cancel").status_code == 409
+
+    def test_lists_of_runs_lead_there(self, site: Site) -> None:
+        site.add(make_job("nightly"), make_run(1, state=RUNNING), make_run(2))
+        for url in ("/runs", "/jobs/nightly", "/"):
+            assert "/runs/1/cancel" in links(site.get(url)).values()
+            assert "/runs/2/cancel" not in links(site.get(url)).values()
+        site.sign_in(Role.VIEWER)
+        for url in ("/runs", "/jobs/nightly", "/", "/runs/1"):
+            page = site.get(url)
+            assert "/runs/1/cancel" not in links(page).values()
+            assert "Cancel" not in buttons(page)
+        assert site.post("/runs/1/cancel").status_code == 403
+        site.get("/runs/1/cancel", status=403)
+
+
 def test_a_poll_is_answered_with_the_region_without_its_log(site: Site) -> None:
     site.add(make_run(1, state=RUNNING), make_line(1))
     region = site.get("/runs/1").select_one("#run")

@@ -19,6 +19,7 @@ from dashboard.storage.models.tokens import ApiToken, KeptAnswer
 from dashboard.storage.models.words import (
     ACTIVE,
     ACTIVE_RUN,
+    CANCEL_ASKED,
     MAY_FIRE,
     PROBLEMS,
     QUEUED_RUN,
@@ -33,6 +34,7 @@ __all__ = [
     "ACTIVE",
     "ACTIVE_RUN",
     "ALL_JOBS",
+    "CANCEL_ASKED",
     "DURATION_BOUNDS",
     "DURATION_COLUMNS",
     "EVER",

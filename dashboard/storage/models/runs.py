@@ -12,7 +12,7 @@ from sqlalchemy import Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.storage.models.base import ID_LENGTH, Base, only_where
-from dashboard.storage.models.words import ACTIVE_RUN, QUEUED_RUN, Origin, RunState
+from dashboard.storage.models.words import ACTIVE_RUN, CANCEL_ASKED, QUEUED_RUN, Origin, RunState
 
 
 class Run(Base):
@@ -49,6 +49,8 @@ class Run(Base):
     result: Mapped[str | None] = mapped_column(Text)
     progress: Mapped[dict[str, Any] | None]  # {"done", "total", "text"}
     log_dropped: Mapped[int] = mapped_column(default=0)  # lines beyond the limit of one run
+    cancel_asked_at: Mapped[datetime | None]  # while it ran; its process acts on it
+    cancel_asked_by: Mapped[str | None] = mapped_column(String(ID_LENGTH))
 
     __table_args__ = (
         UniqueConstraint("job_id", "scheduled_at", "attempt", name="uq_run_fire_time"),
@@ -57,6 +59,7 @@ class Run(Base):
         # Tiny whatever the history: what waits for each executor, and what is active of each job.
         Index("ix_run_queue", "executor", "id", **only_where(QUEUED_RUN)),
         Index("ix_run_active", "job_id", "state", **only_where(ACTIVE_RUN)),
+        Index("ix_run_cancel", "process", **only_where(CANCEL_ASKED)),
         Index("ix_run_fingerprint", "fingerprint", "id", **only_where("fingerprint IS NOT NULL")),
     )
 

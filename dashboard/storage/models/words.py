@@ -15,7 +15,7 @@ class RunState(enum.StrEnum):
     MISSED = "missed"  # could not start within its misfire grace time
     SKIPPED = "skipped"  # came due while max_instances were queued or running
     INTERRUPTED = "interrupted"  # its process died or was stopped while it ran
-    CANCELLED = "cancelled"  # a person stopped it
+    CANCELLED = "cancelled"  # a person stopped it, or it never began and never will
 
 
 ACTIVE = (RunState.QUEUED, RunState.RUNNING)
@@ -26,6 +26,9 @@ MAY_FIRE = "paused_at IS NULL AND broken_reason IS NULL"
 
 QUEUED_RUN = "state = 'queued'"
 """Likewise, for the index over the queue of each executor."""
+
+CANCEL_ASKED = "state = 'running' AND cancel_asked_at IS NOT NULL"
+"""Likewise, for the index over runs that somebody wants to end."""
 
 PROBLEMS = (RunState.FAILED, RunState.INTERRUPTED)
 """The final states that make a job unhealthy."""

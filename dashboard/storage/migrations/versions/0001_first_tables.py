@@ -148,6 +148,8 @@ def _run() -> None:
         sa.Column("result", sa.Text(), nullable=True),
         sa.Column("progress", sa.JSON(), nullable=True),
         sa.Column("log_dropped", NUMBER, nullable=False),
+        sa.Column("cancel_asked_at", MOMENT, nullable=True),
+        sa.Column("cancel_asked_by", sa.String(length=191), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("job_id", "scheduled_at", "attempt", name="uq_run_fire_time"),
     )
@@ -158,6 +160,13 @@ def _run() -> None:
             unique=False,
             sqlite_where=sa.text("state IN ('queued', 'running')"),
             postgresql_where=sa.text("state IN ('queued', 'running')"),
+        )
+        batch_op.create_index(
+            "ix_run_cancel",
+            ["process"],
+            unique=False,
+            sqlite_where=sa.text("state = 'running' AND cancel_asked_at IS NOT NULL"),
+            postgresql_where=sa.text("state = 'running' AND cancel_asked_at IS NOT NULL"),
         )
         batch_op.create_index(
             "ix_run_fingerprint",
