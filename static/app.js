@@ -219,8 +219,10 @@
     target.closest("[data-dismiss]")?.closest("[data-toast]")?.remove();
     const copy = target.closest("[data-copy]");
     if (copy) {
-      await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent);
-      copy.dataset.copied = "";
+      const source = document.getElementById(copy.dataset.copy);
+      getSelection().selectAllChildren(source); // over plain http there is no clipboard to write to
+      await navigator.clipboard?.writeText(source.textContent);
+      if (navigator.clipboard) copy.dataset.copied = "";
       setTimeout(() => delete copy.dataset.copied, 2000);
     }
     for (const menu of every("details.person[open]")) {

@@ -58,6 +58,26 @@ def test_a_forgotten_password_is_set_anew(tmp_path: Path) -> None:
     assert changed.returncode == 0
 
 
+def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
+    made = command("token", "add", "--name", "ci", "--role", "operator", "--json", data=tmp_path)
+    told = json.loads(made.stdout)
+    assert (told["id"], told["name"], told["role"]) == (1, "ci", "operator")
+    assert told["token"].startswith("apsd_")
+    plain = command("token", "add", "--name=x", "--role=viewer", "--days=30", data=tmp_path)
+    assert plain.stdout.startswith("apsd_")
+    again = command("token", "add", "--name", "ci", "--role", "viewer", data=tmp_path)
+    assert (again.returncode, "There is a token “ci”" in again.stderr) == (1, True)
+    revoked = command("token", "revoke", "1", "--json", data=tmp_path)
+    assert json.loads(revoked.stdout)["revoked_at"] is not None
+    listed = command("token", "list", "--json", data=tmp_path)
+    assert [token["name"] for token in json.loads(listed.stdout)] == ["x", "ci"]
+    assert "apsd_" not in listed.stdout
+    assert "x\tviewer\texpires" in command("token", "list", data=tmp_path).stdout
+    nobody = command("token", "revoke", "7", data=tmp_path)
+    assert (nobody.returncode, nobody.stderr) == (1, "Error: There is no token 7.\n")
+    assert command("token", "add", "--name", "y", data=tmp_path).returncode == 2
+
+
 def test_the_schema_is_checked_without_changing_it(tmp_path: Path) -> None:
     assert command("db", "upgrade", data=tmp_path).returncode == 0
     check = command("db", "check", "--json", data=tmp_path)

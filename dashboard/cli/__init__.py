@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.cli.common import fail
 from dashboard.cli.people import user
 from dashboard.cli.serving import run
+from dashboard.cli.tokens import token
 from dashboard.cli.upkeep import db, prune
 from dashboard.errors import DashboardError
 
@@ -17,7 +18,7 @@ def cli() -> None:
     """Run and look after an operations dashboard for scheduled Python jobs."""
 
 
-for _command in (run, user, prune, db):
+for _command in (run, user, token, prune, db):
     cli.add_command(_command)
 
 

@@ -24,6 +24,7 @@ from dashboard.web import (
     runs,
     signin,
     system,
+    tokens,
 )
 from dashboard.web.access import guard
 from dashboard.web.api import make_api
@@ -49,7 +50,20 @@ def make_blueprint() -> Blueprint:
     blueprint = Blueprint(
         "dashboard", __name__, static_folder=folder("static"), static_url_path="/static"
     )
-    for screen in (now, jobs, job, editor, runs, run, system, health, metrics, signin, favicon):
+    for screen in (
+        now,
+        jobs,
+        job,
+        editor,
+        runs,
+        run,
+        system,
+        health,
+        tokens,
+        metrics,
+        signin,
+        favicon,
+    ):
         blueprint.register_blueprint(screen.blueprint)
     blueprint.register_blueprint(make_api())
     blueprint.before_request(_limit_request)

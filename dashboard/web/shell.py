@@ -9,6 +9,7 @@ from flask import g, request, url_for
 
 from dashboard.history.overview import count_problems
 from dashboard.services.status import scheduler_status
+from dashboard.web.access import may
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
@@ -48,13 +49,15 @@ _PLACES = (
     ("System", "server", "system.show", ("system",)),
 )
 
+_ADMINS_PLACES = (("Tokens", "key", "tokens.index", ("tokens",)),)
+
 
 def navigation() -> list[Place]:
     """Return the links of the navigation, the present screen marked."""
     screen = (request.blueprint or "").rpartition(".")[2]
     return [
         Place(name, icon, url_for(f"dashboard.{endpoint}"), screen in screens)
-        for name, icon, endpoint, screens in _PLACES
+        for name, icon, endpoint, screens in _PLACES + (_ADMINS_PLACES if may("admin") else ())
     ]
 
 

@@ -47,6 +47,7 @@ PAGES = {
     "run": "{run}",
     "run that failed": "{failed}",
     "system": "/system",
+    "tokens": "/tokens",
 }
 
 
