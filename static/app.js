@@ -15,6 +15,7 @@
 // data-dialog-open="id"  a button that opens the dialog with that id, where without this file it
 //                        leads to a page that asks the same; data-dialog-close closes it again,
 //                        and so does an answer to a form in it
+// hx-target="#ask"  a form or link whose answer is a question, shown in the page's one dialog
 (() => {
   "use strict";
 
@@ -172,8 +173,12 @@
     event.preventDefault();
     document.getElementById(opener.dataset.dialogOpen).showModal();
   });
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    if (ctx.target?.id === "ask" && !ctx.target.open) ctx.target.showModal();
+  });
   document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
-    if (ctx.sourceElement.matches("dialog form")) ctx.sourceElement.closest("dialog").close();
+    const answered = ctx.response.status !== 422; // else there is something to put right
+    if (answered && ctx.sourceElement.matches("dialog form")) ctx.sourceElement.closest("dialog").close();
   });
 
   // -- the form of a job ------------------------------------------------------------------------

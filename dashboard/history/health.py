@@ -26,6 +26,7 @@ from dashboard.storage.models import (
     Run,
     RunState,
     RunStats,
+    Silence,
 )
 from dashboard.storage.rows import values_from_json
 
@@ -57,6 +58,14 @@ _NOTHING: dict[str, float] = {
     **dict.fromkeys(("seconds", "delay"), 0.0),
 }
 """The statistics of an hour in which nothing has happened yet."""
+SILENCE_COLUMNS = (
+    "silence",
+    "silenced_at",
+    "silenced_by",
+    "silenced_until",
+    "silence_reason",
+    "silenced_failure",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ class FinishedRun:
     duration: float | None  # seconds
     error: str | None = None  # one line
     delay: float | None = None  # seconds between its fire time and its start
+    fingerprint: str | None = None  # of that error
 
 
 def error_line(kind: str | None, message: str | None) -> str | None:
@@ -197,10 +207,22 @@ def _add_run(row: dict[str, Any], run: FinishedRun) -> None:
         row["last_success_at"] = run.finished_at
         row["failing_since"] = None
         row["consecutive_failures"] = 0
+        _end_silence(row, run.finished_at)
     elif run.state in PROBLEMS:
         row["consecutive_failures"] += 1
         row["failing_since"] = row["failing_since"] or run.finished_at
         row["last_error"] = run.error
+        row["failure_run_id"] = run.run_id
+        row["failure_state"] = run.state
+        row["failure_kind"] = run.fingerprint or run.state.value
+
+
+def _end_silence(row: dict[str, Any], recovered_at: datetime) -> None:
+    """Let a recovery end what somebody said about the trouble before; a snooze keeps its time."""
+    until = row["silenced_until"]
+    if row["silence"] is Silence.SNOOZED and until is not None and until > recovered_at:
+        return
+    row.update(dict.fromkeys(SILENCE_COLUMNS))
 
 
 def bring_back_health(

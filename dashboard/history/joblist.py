@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 from dashboard.history.jobsearch import REMOVED
-from dashboard.history.overview import OVERDUE_AFTER, health_of
+from dashboard.history.verdicts import OVERDUE_AFTER, health_of
 from dashboard.storage.models import (
     ACTIVE_RUN,
     Health,

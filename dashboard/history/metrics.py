@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, select
 
 from dashboard.history.health import COUNTED
-from dashboard.history.overview import problem_counts
+from dashboard.history.problems import problem_counts
 from dashboard.history.system import Load, read_loads
 from dashboard.storage.models import (
     ALL_JOBS,

@@ -1,7 +1,6 @@
 """What the page Now asks: what is wrong, what runs, what comes next.
 
-All are look-ups by index, and limited. A paused job is in none of the lists of problems: somebody
-has decided about it.
+All are look-ups by index, and limited. What is wrong is told by `problems`.
 """
 
 from __future__ import annotations
@@ -10,16 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, literal, select, text, union_all
+from sqlalchemy import bindparam, func, select, text, union_all
 from sqlalchemy.orm import aliased, load_only
 
+from dashboard.history.problems import ProblemKind, read_problems
 from dashboard.storage.models import (
     ACTIVE_RUN,
     ALL_JOBS,
     PROBLEMS,
-    Health,
     Job,
-    JobHealth,
     Run,
     RunState,
     RunStats,
@@ -29,11 +27,10 @@ from dashboard.storage.models import (
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-SHOWN = 50
-"""Rows of a list of problems; more are counted, not shown."""
+    from dashboard.history.problems import Problem, Problems
 
-COUNTED = 100
-"""Problems of a kind are counted up to here."""
+RUNNING = 100
+"""Running runs are listed up to here."""
 
 QUEUED = 1000
 """Queued runs are counted up to here."""
@@ -41,29 +38,11 @@ QUEUED = 1000
 SOON = 10
 """Jobs of the next hour that are shown."""
 
-OVERDUE_AFTER = timedelta(seconds=60)
-"""How late the scheduler may look at a due job. Its misfire grace time does not come in: a fire
-time is claimed at once even when that is spent, and becomes a run that was missed."""
-
-SLOW_FACTOR = 3
-"""A run is unusually long when it takes this many times what is usual, and longer than most."""
-
-SLOW_AT_LEAST = 5.0
-"""Seconds below which no run is called unusually long."""
-
 DOWNTIME = timedelta(seconds=60)
 """A gap between two schedulers that counts as a problem; a restart takes less."""
 
 RECOVERIES = 50
 """The latest failures looked at to tell since when all is clear."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailingJob:
-    """A job whose last run failed."""
-
-    job: Job
-    health: JobHealth
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +54,6 @@ class ActiveRun:
     job_name: str
     started_at: datetime | None
     progress: dict[str, Any] | None  # done, total, text
-    usual_duration: float | None  # seconds
-    long_duration: float | None
-
-    def is_slow(self, now: datetime) -> bool:
-        """Say whether it runs for unusually long already."""
-        if self.usual_duration is None or self.started_at is None:
-            return False
-        elapsed = (now - self.started_at).total_seconds()
-        usual = max(self.usual_duration * SLOW_FACTOR, self.long_duration or 0.0, SLOW_AT_LEAST)
-        return elapsed > usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +84,7 @@ class HourCount:
 class Overview:
     """Everything the page Now shows, read at one moment."""
 
-    failing: list[FailingJob]
-    broken: list[Job]
-    overdue: list[Job]
+    problems: Problems
     running: list[ActiveRun]
     queued: int
     queued_since: datetime | None
@@ -125,40 +92,25 @@ class Overview:
     hours: list[HourCount]
     clear: Clear | None  # None while something is wrong
 
-    def slow(self, now: datetime) -> list[ActiveRun]:
-        """Return what runs for unusually long already."""
-        return [run for run in self.running if run.is_slow(now)]
+    @property
+    def by_kind(self) -> list[list[Problem]]:
+        """The open problems, a list for each kind in the order of `ProblemKind`."""
+        return [self.problems.of(kind) for kind in ProblemKind]
 
 
-def read_overview(session: Session, now: datetime, *, problems: int) -> Overview:
-    """Read the page Now; `problems` is their number, the scheduler's own state included."""
+def read_overview(session: Session, now: datetime, *, alive: bool) -> Overview:
+    """Read the page Now; `alive` says whether the scheduler is."""
+    problems = read_problems(session, now)
     queued, queued_since = queued_runs(session)
     return Overview(
-        failing=failing_jobs(session),
-        broken=broken_jobs(session),
-        overdue=overdue_jobs(session, now),
+        problems=problems,
         running=active_runs(session),
         queued=queued,
         queued_since=queued_since,
         next_jobs=next_jobs(session, now),
         hours=hour_counts(session, now),
-        clear=None if problems else clear_since(session),
+        clear=clear_since(session) if alive and not problems.open else None,
     )
-
-
-def failing_jobs(session: Session) -> list[FailingJob]:
-    """Return the jobs whose last run failed, the newest failure first."""
-    return [FailingJob(job, health) for job, health in session.execute(_FAILING_JOBS)]
-
-
-def broken_jobs(session: Session) -> list[Job]:
-    """Return the jobs that cannot run as they stand."""
-    return list(session.scalars(_BROKEN_JOBS))
-
-
-def overdue_jobs(session: Session, now: datetime) -> list[Job]:
-    """Return the jobs that should have run by now and have not, the latest first."""
-    return list(session.scalars(_OVERDUE_JOBS, {"overdue_before": now - OVERDUE_AFTER}))
 
 
 def active_runs(session: Session) -> list[ActiveRun]:
@@ -203,45 +155,6 @@ def clear_since(session: Session) -> Clear:
     )
 
 
-def count_problems(session: Session, now: datetime | None = None) -> int:
-    """Count what is wrong, each kind up to `COUNTED`; the scheduler's own state is not in it."""
-    return sum(problem_counts(session, now or datetime.now(UTC)).values())
-
-
-def problem_counts(session: Session, now: datetime) -> dict[str, int]:
-    """Count what is wrong by kind, each up to `COUNTED`."""
-    overdue_before = {"overdue_before": now - OVERDUE_AFTER}
-    rows = session.connection().execute(_PROBLEM_COUNTS, overdue_before)
-    counts: dict[str, int] = {kind: number for kind, number in rows}  # noqa: C416 -- rows are no pairs to mypy
-    return counts | {"slow": sum(run.is_slow(now) for run in active_runs(session))}
-
-
-def job_health(job: Job, health: JobHealth | None, now: datetime) -> Health:
-    """Say how a job has been doing, from its rows."""
-    stopped = job.paused_at is not None or job.broken_reason is not None
-    return health_of(
-        failing_since=health.failing_since if health else None,
-        due=None if stopped else job.next_run_time,
-        last_finished_at=health.last_finished_at if health else None,
-        now=now,
-    )
-
-
-def health_of(
-    *,
-    failing_since: datetime | None,
-    due: datetime | None,
-    last_finished_at: datetime | None,
-    now: datetime,
-) -> Health:
-    """Say how a job has been doing; `due` is None while it does not fire."""
-    if failing_since is not None:
-        return Health.FAILING
-    if due is not None and due < now - OVERDUE_AFTER:
-        return Health.OVERDUE
-    return Health.UNKNOWN if last_finished_at is None else Health.HEALTHY
-
-
 def _end_of_downtime(session: Session) -> datetime | None:
     """Return when the present scheduler took over, if none lived for a while before."""
     lives = session.scalars(_LIVES).all()
@@ -278,52 +191,13 @@ _JOB_COLUMNS = load_only(
     raiseload=True,
 )
 
-_FAILING = (
-    select(Job)
-    .select_from(JobHealth)
-    .join(Job, JobHealth.job_id == Job.id)
-    .where(
-        JobHealth.failing_since.is_not(None), Job.paused_at.is_(None), Job.broken_reason.is_(None)
-    )
-)
-_BROKEN = select(Job).where(Job.broken_reason.is_not(None), Job.paused_at.is_(None))
 # Both conditions of ix_job_due are named, or the index would not be used.
 _DUE = select(Job).where(Job.paused_at.is_(None), Job.broken_reason.is_(None))
-_OVERDUE = _DUE.where(Job.next_run_time < bindparam("overdue_before"))
-
-_FAILING_JOBS = (
-    _FAILING.with_only_columns(Job, JobHealth)
-    .options(
-        _JOB_COLUMNS,
-        load_only(
-            JobHealth.job_id,
-            JobHealth.last_run_id,
-            JobHealth.last_success_at,
-            JobHealth.last_error,
-            JobHealth.failing_since,
-            JobHealth.consecutive_failures,
-            raiseload=True,
-        ),
-    )
-    .order_by(JobHealth.failing_since.desc())
-    .limit(SHOWN)
-)
-_BROKEN_JOBS = _BROKEN.options(_JOB_COLUMNS).order_by(Job.name).limit(SHOWN)
-_OVERDUE_JOBS = _OVERDUE.options(_JOB_COLUMNS).order_by(Job.next_run_time).limit(SHOWN)
 _NEXT_JOBS = (
     _DUE.where(Job.next_run_time >= bindparam("from"), Job.next_run_time < bindparam("until"))
     .options(_JOB_COLUMNS)
     .order_by(Job.next_run_time, Job.id)
     .limit(SOON + 1)
-)
-
-_PROBLEM_COUNTS = union_all(
-    *(
-        select(literal(kind), func.count()).select_from(
-            problem.with_only_columns(literal(1)).limit(COUNTED).subquery()
-        )
-        for kind, problem in (("failing", _FAILING), ("broken", _BROKEN), ("overdue", _OVERDUE))
-    )
 )
 
 _RUNNING = (
@@ -333,14 +207,10 @@ _RUNNING = (
         Run.job_name,
         Run.started_at,
         Run.progress,
-        JobHealth.usual_duration,
-        JobHealth.long_duration,
     )
-    .select_from(Run)
-    .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
     .where(text(ACTIVE_RUN), Run.state == RunState.RUNNING)
     .order_by(Run.started_at)
-    .limit(COUNTED)
+    .limit(RUNNING)
 )
 
 _QUEUE = (

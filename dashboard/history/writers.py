@@ -78,6 +78,7 @@ def finish_runs(connection: Connection, outcomes: Sequence[Outcome], *, process:
                 duration=outcome.duration,
                 error=error_line(outcome.error_type, outcome.error_message),
                 delay=_delay(own[outcome.run_id], outcome),
+                fingerprint=outcome.fingerprint,
             )
             for outcome in ended
         ],

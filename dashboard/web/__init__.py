@@ -23,6 +23,7 @@ from dashboard.web import (
     run,
     runs,
     signin,
+    silences,
     system,
     tokens,
 )
@@ -45,25 +46,29 @@ POLICY = (
 )
 
 
+SCREENS = (
+    tokens,
+    now,
+    jobs,
+    job,
+    editor,
+    runs,
+    run,
+    silences,
+    system,
+    health,
+    metrics,
+    signin,
+    favicon,
+)
+
+
 def make_blueprint() -> Blueprint:
     """Return all pages as one blueprint, to be registered under any prefix."""
     blueprint = Blueprint(
         "dashboard", __name__, static_folder=folder("static"), static_url_path="/static"
     )
-    for screen in (
-        now,
-        jobs,
-        job,
-        editor,
-        runs,
-        run,
-        system,
-        health,
-        tokens,
-        metrics,
-        signin,
-        favicon,
-    ):
+    for screen in SCREENS:
         blueprint.register_blueprint(screen.blueprint)
     blueprint.register_blueprint(make_api())
     blueprint.before_request(_limit_request)

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dashboard.history.overview import SLOW_AT_LEAST, SLOW_FACTOR
+from dashboard.history.verdicts import SLOW_FACTOR, is_slow, slow_from
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,19 +109,6 @@ class Bar:
     width: float
     usual: float
     slow: bool
-
-
-def slow_from(usual: float | None, long: float | None) -> float | None:
-    """Return the seconds from which a run counts as unusually slow; None if nothing is usual."""
-    if usual is None:
-        return None
-    return max(usual * SLOW_FACTOR, long or 0.0, SLOW_AT_LEAST)
-
-
-def is_slow(seconds: float | None, usual: float | None, long: float | None) -> bool:
-    """Say whether a run took unusually long."""
-    limit = slow_from(usual, long)
-    return seconds is not None and limit is not None and seconds >= limit
 
 
 def duration_bar(seconds: float | None, usual: float | None, long: float | None) -> Bar | None:

@@ -50,6 +50,7 @@ LOOKS: Mapping[str, Look] = {
     "healthy": Look("circle-check", "healthy", "good"),
     "failing": Look("alert-triangle", "failing", "bad"),
     "overdue": Look("clock", "overdue", "warn"),
+    "slow": Look("hourglass", "running long", "warn"),
     "unknown": Look("circle-dashed", "unknown", "quiet"),
     # the scheduler
     "standby": Look("clock-pause", "standby", "warn"),

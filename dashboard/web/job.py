@@ -13,9 +13,10 @@ from flask import Blueprint, request, url_for
 
 from dashboard.errors import Invalid, JobNotFound
 from dashboard.history import queries
-from dashboard.history.overview import job_health
+from dashboard.history.problems import problems_of_job, silence_of
 from dashboard.history.removed import UNDO_DAYS, last_removal
 from dashboard.history.run_list import RunFilter, list_runs
+from dashboard.history.verdicts import job_health
 from dashboard.scheduling import triggers
 from dashboard.scheduling.firetimes import Effort
 from dashboard.scheduling.wallclock import TICK, zone_named
@@ -79,6 +80,7 @@ class FireTime:
 @role(Role.VIEWER)
 def show(job_id: str) -> Response:
     """Show one job."""
+    now = datetime.now(UTC)
     with dashboard_state().database.read() as session:
         etag = live_etag(session)
         unchanged = not_modified(etag)
@@ -89,6 +91,7 @@ def show(job_id: str) -> Response:
         except JobNotFound as error:
             return _gone(session, job_id, error, etag)
         found = list_runs(session, RunFilter(job_id=job_id), limit=CHART_RUNS)
+        problems = problems_of_job(session, job_id, now)
     health = detail.health
     many = request.args.get("runs") == "all"
     return render(
@@ -98,7 +101,9 @@ def show(job_id: str) -> Response:
         **_about(detail.job),
         health=health,
         state=jobs.job_state(detail.job, running=detail.running),
-        health_word=job_health(detail.job, health, datetime.now(UTC)),
+        health_word=job_health(detail.job, health, now),
+        problems=problems,
+        silence=silence_of(health, now),
         rate=success_rate(health.recent) if health else None,
         chart=duration_chart(
             found.runs,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint
 
-from dashboard.history.overview import QUEUED, SHOWN, SOON, read_overview
+from dashboard.history.overview import QUEUED, SOON, read_overview
+from dashboard.history.problems import SHOWN
 from dashboard.storage.models import Role
 from dashboard.web.access import role
 from dashboard.web.rendering import live_etag, not_modified, render
-from dashboard.web.shell import shell_of
+from dashboard.web.shell import scheduler_now, shell_of
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
@@ -40,14 +41,13 @@ def show() -> Response:
         etag = live_etag(session)
         if answer := not_modified(etag):
             return answer
-        around = shell_of(session)
-        overview = read_overview(session, now, problems=around.problems)
+        overview = read_overview(session, now, alive=scheduler_now(session).alive)
+        shell_of(session)
     return render(
         "now/index.html",
         partial="now/_live.html",
         etag=etag,
         overview=overview,
-        slow=overview.slow(now),
         at=now,
         chart=hour_bars(overview.hours),
         day=day_counts(overview.hours),

@@ -10,10 +10,10 @@ from flask import Blueprint, Response, redirect, request, url_for
 
 from dashboard.errors import Invalid
 from dashboard.history import queries
+from dashboard.history.verdicts import is_slow
 from dashboard.services import runs
 from dashboard.storage.models import ACTIVE, Role, RunState
 from dashboard.web.access import current_actor, role
-from dashboard.web.charts import is_slow
 from dashboard.web.job import show_parameters
 from dashboard.web.rendering import (
     done,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import g, request, url_for
 
-from dashboard.history.overview import count_problems
+from dashboard.history.problems import count_problems
 from dashboard.services.status import scheduler_status
 from dashboard.web.access import may
 from dashboard.web.state import dashboard_state

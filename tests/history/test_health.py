@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +20,16 @@ from dashboard.history.health import (
     count_finished,
     usual_durations,
 )
-from dashboard.storage.models import ACTIVE, ALL_JOBS, EVER, JobHealth, Run, RunState, RunStats
+from dashboard.storage.models import (
+    ACTIVE,
+    ALL_JOBS,
+    EVER,
+    JobHealth,
+    Run,
+    RunState,
+    RunStats,
+    Silence,
+)
 from tests.factories import all_rows, empty, new_run
 from tests.rows import EPOCH
 
@@ -266,3 +275,44 @@ def _check_stats(stats: list[RunStats], runs: list[Run]) -> None:
     assert +found == expected
     for row in stats:
         assert row.seconds == pytest.approx(seconds[row.job_id, row.hour])
+
+
+class TestFailure:
+    def test_the_last_failure_is_kept_apart_from_the_last_run(self, database: Database) -> None:
+        count(database, finished(1, FAILED, fingerprint="abc"))
+        count(database, finished(2, RunState.MISSED))
+        row = health_of(database)
+        assert (row.failure_run_id, row.failure_state, row.failure_kind) == (1, FAILED, "abc")
+        assert row.last_run_id == 2
+        count(database, finished(3, INTERRUPTED))
+        assert health_of(database).failure_kind == "interrupted"
+
+
+class TestSilence:
+    def silence(self, database: Database, kind: Silence, until: datetime | None = None) -> None:
+        count(database, finished(1, FAILED))
+        with database.write() as session:
+            row = session.get_one(JobHealth, "a")
+            row.silence, row.silenced_until, row.silenced_by = kind, until, "ann"
+
+    @pytest.mark.parametrize("kind", Silence)
+    def test_recovery_ends_it(self, database: Database, kind: Silence) -> None:
+        self.silence(database, kind)
+        count(database, finished(2, FAILED))
+        assert health_of(database).silence is kind
+        count(database, finished(3))
+        row = health_of(database)
+        assert (row.silence, row.silenced_by) == (None, None)
+
+    @pytest.mark.parametrize(("hours", "ends"), [(-1, True), (1, False)])
+    def test_a_snooze_with_a_time_outlives_a_recovery(
+        self, database: Database, hours: int, ends: bool
+    ) -> None:
+        self.silence(database, Silence.SNOOZED, EPOCH + hours * HOUR)
+        count(database, finished(2))
+        assert (health_of(database).silence is None) is ends
+
+    def test_an_acknowledgement_with_a_time_ends_with_a_recovery(self, database: Database) -> None:
+        self.silence(database, Silence.ACKNOWLEDGED, EPOCH + HOUR)
+        count(database, finished(2))
+        assert health_of(database).silence is None

@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from dashboard.history.joblist import COUNTED, ORDERS, ListedJob, list_jobs
 from dashboard.history.jobsearch import STATES, JobSearch
-from dashboard.history.overview import OVERDUE_AFTER, job_health
+from dashboard.history.verdicts import OVERDUE_AFTER, job_health
 from dashboard.services.jobs import job_state
 from dashboard.storage.models import Health, Job, JobHealth, JobState, RunState
 from tests.rows import make_job, make_run

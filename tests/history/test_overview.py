@@ -7,18 +7,13 @@ import pytest
 
 from dashboard.history import overview
 from dashboard.history.overview import (
-    COUNTED,
-    OVERDUE_AFTER,
-    SHOWN,
     SOON,
     clear_since,
-    count_problems,
     hour_counts,
     read_overview,
 )
 from dashboard.storage.models import (
     ALL_JOBS,
-    JobHealth,
     RunState,
     RunStats,
     SchedulerLife,
@@ -31,7 +26,6 @@ if TYPE_CHECKING:
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
-LATE = NOW - OVERDUE_AFTER - timedelta(seconds=1)
 
 
 def add(database: Database, *rows: Any) -> None:
@@ -39,110 +33,14 @@ def add(database: Database, *rows: Any) -> None:
         session.add_all(rows)
 
 
-def read(database: Database, *, problems: int = 1) -> Overview:
+def read(database: Database, *, alive: bool = False) -> Overview:
     with database.read() as session:
-        return read_overview(session, NOW, problems=problems)
+        return read_overview(session, NOW, alive=alive)
 
 
 def clear(database: Database) -> Clear:
     with database.read() as session:
         return clear_since(session)
-
-
-def count(database: Database) -> int:
-    with database.read() as session:
-        return count_problems(session, NOW)
-
-
-def failing(job_id: str, since: datetime = NOW, **values: Any) -> JobHealth:
-    defaults = {
-        "last_run_id": 7,
-        "failing_since": since,
-        "consecutive_failures": 3,
-        "last_error": "ValueError: no",
-        "recent": [],
-    }
-    return JobHealth(job_id=job_id, **(defaults | values))
-
-
-class TestProblems:
-    def test_failing_jobs_come_the_newest_failure_first(self, database: Database) -> None:
-        add(database, *(make_job(name, next_run_time=NOW + HOUR) for name in ("old", "new", "ok")))
-        add(database, failing("old", NOW - HOUR), failing("new", NOW))
-        add(database, JobHealth(job_id="ok", recent=[], consecutive_failures=0))
-        found = read(database).failing
-        assert [row.job.id for row in found] == ["new", "old"]
-        assert found[0].health.last_error == "ValueError: no"
-        assert count(database) == 2
-
-    def test_overdue_is_what_nobody_looked_at(self, database: Database) -> None:
-        add(
-            database,
-            make_job("late", next_run_time=LATE),
-            make_job("later", next_run_time=LATE - HOUR),
-            make_job("just due", next_run_time=NOW - timedelta(seconds=5)),
-            make_job("with all the time", next_run_time=LATE, misfire_grace_time=None),
-            make_job("broken", next_run_time=LATE, broken_reason="no such task"),
-        )
-        assert [job.id for job in read(database).overdue] == ["later", "late", "with all the time"]
-        assert count(database) == 4, "the broken one counts as broken"
-
-    def test_broken_jobs_are_problems(self, database: Database) -> None:
-        add(database, make_job("b", broken_reason="no such task"), make_job("a"))
-        assert [job.broken_reason for job in read(database).broken] == ["no such task"]
-
-    def test_a_paused_job_is_nobodys_emergency(self, database: Database) -> None:
-        paused = {"paused_at": NOW, "next_run_time": None}
-        add(database, make_job("p", **paused), make_job("b", broken_reason="x", **paused))
-        add(database, failing("p"))
-        found = read(database)
-        assert (found.failing, found.broken, found.overdue) == ([], [], [])
-        assert count(database) == 0
-
-    @pytest.mark.parametrize(
-        ("usual", "long", "elapsed", "slow"),
-        [
-            (10.0, 12.0, 29, False),
-            (10.0, 12.0, 31, True),
-            (10.0, 60.0, 31, False),
-            (10.0, 60.0, 61, True),
-            (0.1, 0.1, 4, False),
-            (0.1, 0.1, 6, True),
-            (None, None, 10_000, False),
-        ],
-    )
-    def test_unusually_long(
-        self,
-        database: Database,
-        usual: float | None,
-        long: float | None,
-        elapsed: int,
-        slow: bool,
-    ) -> None:
-        started = NOW - timedelta(seconds=elapsed)
-        add(
-            database,
-            make_job("j", next_run_time=NOW + HOUR),
-            make_run(1, "j", state=RunState.RUNNING, started_at=started),
-        )
-        if usual is not None:
-            health = JobHealth(
-                job_id="j",
-                recent=[],
-                consecutive_failures=0,
-                usual_duration=usual,
-                long_duration=long,
-            )
-            add(database, health)
-        assert len(read(database).slow(NOW)) == slow
-        assert count(database) == slow
-
-    def test_lists_and_counts_end_somewhere(self, database: Database) -> None:
-        many = COUNTED + 20
-        add(database, *(make_job(f"f{n}", next_run_time=NOW + HOUR) for n in range(many)))
-        add(database, *(failing(f"f{n}") for n in range(many)))
-        assert len(read(database).failing) == SHOWN
-        assert count(database) == COUNTED
 
 
 class TestGoingOn:
@@ -242,5 +140,7 @@ class TestClear:
         assert clear(database).since == (began if counts else None)
 
     def test_it_is_not_asked_while_something_is_wrong(self, database: Database) -> None:
-        assert read(database, problems=1).clear is None
-        assert read(database, problems=0).clear is not None
+        assert read(database, alive=False).clear is None
+        assert read(database, alive=True).clear is not None
+        add(database, make_job("b", broken_reason="no such task"))
+        assert read(database, alive=True).clear is None

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dashboard.history.verdicts import is_slow, slow_from
 from dashboard.storage.models import RunState
 from dashboard.web.charts import (
     FEWEST_SLOTS,
@@ -13,8 +14,6 @@ from dashboard.web.charts import (
     HEIGHT,
     duration_bar,
     duration_chart,
-    is_slow,
-    slow_from,
 )
 from tests.rows import listed, make_run
 

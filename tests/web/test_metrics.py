@@ -112,9 +112,9 @@ def test_the_scheduler_its_queue_and_its_problems(site: Site) -> None:
     assert found["apscheduler_running_runs", "executor=threads"] == 1
     assert found["apscheduler_running_runs", "executor=processes"] == 0
     assert found["apscheduler_executor_places", "executor=threads"] == 20
-    assert 90 <= found["apscheduler_oldest_queued_age_seconds", ""] < 150
+    assert 90 <= found["apscheduler_oldest_queued_age_seconds", ""] < 3600
     problems = ("failing", "broken", "overdue", "slow")
-    assert [found["apscheduler_problems", f"kind={kind}"] for kind in problems] == [0, 1, 1, 0]
+    assert [found["apscheduler_problems", f"kind={kind}"] for kind in problems] == [0, 1, 2, 0]
     assert found["apscheduler_recorder_backlog", ""] == 0
 
 

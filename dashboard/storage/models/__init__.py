@@ -21,6 +21,7 @@ from dashboard.storage.models.words import (
     ACTIVE_RUN,
     CANCEL_ASKED,
     MAY_FIRE,
+    MISSED_LAST,
     PROBLEMS,
     QUEUED_RUN,
     Health,
@@ -28,6 +29,7 @@ from dashboard.storage.models.words import (
     Origin,
     Role,
     RunState,
+    Silence,
 )
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "EVER",
     "ID_LENGTH",
     "MAY_FIRE",
+    "MISSED_LAST",
     "PROBLEMS",
     "QUEUED_RUN",
     "ApiToken",
@@ -62,6 +65,7 @@ __all__ = [
     "SchedulerLife",
     "SignIn",
     "SignInFailure",
+    "Silence",
     "User",
     "UtcDateTime",
 ]

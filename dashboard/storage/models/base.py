@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase
 
-from dashboard.storage.models.words import Origin, Role, RunState
+from dashboard.storage.models.words import Origin, Role, RunState, Silence
 
 if TYPE_CHECKING:
     import enum
@@ -99,6 +99,7 @@ class Base(DeclarativeBase):
         RunState: words_of(RunState),
         Origin: words_of(Origin),
         Role: words_of(Role),
+        Silence: words_of(Silence),
         dict[str, Any]: JSON,
         list[str]: JSON,
         list[Any]: JSON,

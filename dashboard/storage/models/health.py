@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Index, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.storage.models.base import ID_LENGTH, Base, only_where
-from dashboard.storage.models.words import RunState
+from dashboard.storage.models.words import MISSED_LAST, RunState, Silence
 
 ALL_JOBS = ""
 """The job id of the rows of `run_stats` that count every job; no job can have it."""
@@ -36,6 +36,10 @@ class JobHealth(Base):
 
     `recent` holds the newest finished runs, oldest first, as `[run id, state, seconds or None,
     scheduled_at as ISO text]`, so that a page of jobs needs no look into `run`.
+
+    The columns of the last failure are about the last run that failed or was interrupted, while
+    `last_run_id` may be one that was missed since. `failure_kind` tells one failure from another:
+    the fingerprint of its error, or its state where there is none.
     """
 
     __tablename__ = "job_health"
@@ -48,12 +52,23 @@ class JobHealth(Base):
     last_error: Mapped[str | None] = mapped_column(Text)
     failing_since: Mapped[datetime | None]
     consecutive_failures: Mapped[int] = mapped_column(default=0)
+    failure_run_id: Mapped[int | None]
+    failure_state: Mapped[RunState | None]
+    failure_kind: Mapped[str | None] = mapped_column(String(64))
+    silence: Mapped[Silence | None]
+    silenced_at: Mapped[datetime | None]
+    silenced_by: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    silenced_until: Mapped[datetime | None]  # None = until the job recovers
+    silence_reason: Mapped[str | None] = mapped_column(Text)
+    silenced_failure: Mapped[str | None] = mapped_column(String(64))  # `failure_kind` at the time
     recent: Mapped[list[Any]]
     usual_duration: Mapped[float | None]  # median seconds of the recent successes
     long_duration: Mapped[float | None]  # 95th percentile of the same
 
     __table_args__ = (
         Index("ix_job_health_failing", "failing_since", **only_where("failing_since IS NOT NULL")),
+        Index("ix_job_health_missed", "last_finished_at", **only_where(MISSED_LAST)),
+        Index("ix_job_health_silence", "silenced_at", **only_where("silence IS NOT NULL")),
     )
 
 

@@ -30,6 +30,9 @@ QUEUED_RUN = "state = 'queued'"
 CANCEL_ASKED = "state = 'running' AND cancel_asked_at IS NOT NULL"
 """Likewise, for the index over runs that somebody wants to end."""
 
+MISSED_LAST = "last_state = 'missed'"
+"""And for the small index over jobs whose last fire time passed without a start."""
+
 PROBLEMS = (RunState.FAILED, RunState.INTERRUPTED)
 """The final states that make a job unhealthy."""
 
@@ -60,6 +63,13 @@ class Health(enum.StrEnum):
     FAILING = "failing"  # its last run failed or was interrupted
     OVERDUE = "overdue"  # should have run by now and has not
     UNKNOWN = "unknown"  # has not run yet
+
+
+class Silence(enum.StrEnum):
+    """How somebody keeps a job's trouble from being news; both end at their time, if any."""
+
+    ACKNOWLEDGED = "acknowledged"  # known: until the job recovers or fails in another way
+    SNOOZED = "snoozed"  # left alone whatever happens; without a time until the job recovers
 
 
 class Role(enum.StrEnum):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from dashboard.history.overview import job_health
+from dashboard.history.verdicts import job_health
 from dashboard.services.jobs import job_state
 from dashboard.storage.models import Health, JobState, Origin, RunState
 

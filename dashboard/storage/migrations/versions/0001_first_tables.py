@@ -256,6 +256,35 @@ def _job_health() -> None:
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("failing_since", MOMENT, nullable=True),
         sa.Column("consecutive_failures", NUMBER, nullable=False),
+        sa.Column("failure_run_id", NUMBER, nullable=True),
+        sa.Column(
+            "failure_state",
+            sa.Enum(
+                "queued",
+                "running",
+                "succeeded",
+                "failed",
+                "missed",
+                "skipped",
+                "interrupted",
+                "cancelled",
+                name="runstate",
+                native_enum=False,
+                length=16,
+            ),
+            nullable=True,
+        ),
+        sa.Column("failure_kind", sa.String(length=64), nullable=True),
+        sa.Column(
+            "silence",
+            sa.Enum("acknowledged", "snoozed", name="silence", native_enum=False, length=16),
+            nullable=True,
+        ),
+        sa.Column("silenced_at", MOMENT, nullable=True),
+        sa.Column("silenced_by", sa.String(length=191), nullable=True),
+        sa.Column("silenced_until", MOMENT, nullable=True),
+        sa.Column("silence_reason", sa.Text(), nullable=True),
+        sa.Column("silenced_failure", sa.String(length=64), nullable=True),
         sa.Column("recent", sa.JSON(), nullable=False),
         sa.Column("usual_duration", sa.Float(), nullable=True),
         sa.Column("long_duration", sa.Float(), nullable=True),
@@ -268,6 +297,20 @@ def _job_health() -> None:
             unique=False,
             sqlite_where=sa.text("failing_since IS NOT NULL"),
             postgresql_where=sa.text("failing_since IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_job_health_missed",
+            ["last_finished_at"],
+            unique=False,
+            sqlite_where=sa.text("last_state = 'missed'"),
+            postgresql_where=sa.text("last_state = 'missed'"),
+        )
+        batch_op.create_index(
+            "ix_job_health_silence",
+            ["silenced_at"],
+            unique=False,
+            sqlite_where=sa.text("silence IS NOT NULL"),
+            postgresql_where=sa.text("silence IS NOT NULL"),
         )
         batch_op.create_index(
             batch_op.f("ix_job_health_last_finished_at"), ["last_finished_at"], unique=False
