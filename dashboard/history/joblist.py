@@ -202,6 +202,16 @@ def is_cursor(cursor: str, *, sort: str = "name") -> bool:
     return _read_cursor(cursor, ORDERS[sort]) is not None
 
 
+def matching_ids(session: Session, search: JobSearch) -> list[str]:
+    """Return the ids of all jobs that match, sorted as texts are sorted in Python."""
+    statement = select(Job.id)
+    if search.states:
+        statement = statement.outerjoin(JobHealth, JobHealth.job_id == Job.id)
+    values = {"overdue_before": datetime.now(UTC) - OVERDUE_AFTER} if search.states else {}
+    found = session.connection().execute(statement.where(*_conditions(search)), values)
+    return sorted(found.scalars())
+
+
 def _conditions(search: JobSearch) -> list[ColumnElement[bool]]:
     conditions = [or_(_contains(Job.name, word), _contains(Job.id, word)) for word in search.words]
     conditions += [_contains(Job.task, task) for task in search.tasks]

@@ -38,7 +38,7 @@ FIELDS = (
     "tags",
     "notes",
 )
-RESERVED_IDS = ("new", ".", "..")
+RESERVED_IDS = ("new", "import", "export", ".", "..")
 MAX_INSTANCES = 1000
 MAX_GRACE = 31_536_000
 NOTES_LENGTH = 20_000
@@ -190,7 +190,7 @@ def _optional_id(value: object) -> str | None:
         message = "A job id has only printable characters, and no space at its ends."
         raise ValueError(message)
     if "/" in value or "\\" in value or value in RESERVED_IDS:
-        message = "A job id has no slash, and is none of: new, . and .."
+        message = "A job id has no slash, and is none of: new, import, export, . and .."
         raise ValueError(message)
     return value
 

@@ -13,6 +13,7 @@ from flask_compress import Compress
 
 from dashboard.web import (
     editor,
+    exchange,
     favicon,
     handlers,
     health,
@@ -50,6 +51,7 @@ SCREENS = (
     tokens,
     now,
     jobs,
+    exchange,
     job,
     editor,
     runs,
@@ -120,8 +122,11 @@ def _read_file(response: Response) -> Response:
 
 def _limit_request() -> None:
     """Bound what a request may send, also in a host app that sets no bound."""
-    if request.max_content_length is None:
-        request.max_content_length = LARGEST_REQUEST
+    uploads = request.blueprint == f"dashboard.{exchange.blueprint.name}"
+    if request.max_content_length in {None, LARGEST_REQUEST}:
+        request.max_content_length = exchange.LARGEST_UPLOAD if uploads else LARGEST_REQUEST
+    if uploads:
+        request.max_form_memory_size = exchange.LARGEST_UPLOAD
 
 
 def _add_headers(response: Response) -> Response:

@@ -22,7 +22,7 @@ SENTENCES = {
     403: "You may not do this.",
     404: "There is no page at this address. It may have moved, or what it showed was removed.",
     405: "This address does not answer that way. Pages are opened; actions are buttons.",
-    413: "This is more than the server accepts in one request (1 MB).",
+    413: "This is more than the server accepts in one request.",
     415: "The server does not understand this kind of content.",
     429: "Too many requests. Wait a moment and try again.",
 }

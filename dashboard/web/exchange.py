@@ -1,0 +1,213 @@
+"""Jobs as files: out, and in again by way of a page that first says what would happen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, make_response, request, url_for
+
+from dashboard.documents import UnusableFile, decoded
+from dashboard.errors import FieldError, Invalid
+from dashboard.history.jobsearch import JobSearch
+from dashboard.services.imports import Action, StalePlan, carry_out, plan_import
+from dashboard.services.jobfiles import KINDS, jobs_to_write, read_jobs, write_jobs
+from dashboard.storage.models import Role
+from dashboard.web.access import current_actor, role
+from dashboard.web.filters import count
+from dashboard.web.rendering import done, render
+from dashboard.web.state import dashboard_state
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response as AnyResponse
+
+    from dashboard.documents import FileProblem
+    from dashboard.services.imports import Plan, Step
+    from dashboard.services.jobfiles import JobFile
+
+blueprint = Blueprint("exchange", __name__)
+
+LARGEST_UPLOAD = 4_000_000
+"""Bytes of a request with a file: the largest file, sent back with longer line ends."""
+
+SHOWN = 200
+"""Jobs and problems listed of one kind; a page with ten thousand helps nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a person sent: a file, or text in the form's field."""
+
+    content: bytes
+    name: str = ""
+
+    @classmethod
+    def of_request(cls) -> Upload:
+        """Read the form; a file that was chosen counts more than the text."""
+        file = request.files.get("file")
+        if file is not None and file.filename:
+            return cls(file.read(), file.filename)
+        text = request.form.get("text", "").replace("\r\n", "\n")
+        return cls(text.encode(errors="surrogatepass"))
+
+    def read(self) -> JobFile:
+        """Return the jobs; raises `UnusableFile`."""
+        if not self.content.strip():
+            raise UnusableFile.because("Choose a file, or paste its text.")
+        return read_jobs(self.content)
+
+    @property
+    def text(self) -> str:
+        """The text for the form's field, if it is text at all."""
+        try:
+            return decoded(self.content)
+        except UnusableFile:
+            return ""
+
+
+@blueprint.get("/jobs/export")
+@role(Role.VIEWER)
+def export() -> Response:
+    """Send the jobs that match a search, or those named by `id`, as a file."""
+    search = JobSearch.parse(request.args.get("q", ""))
+    kind = request.args.get("format", "yaml")
+    if kind not in KINDS:
+        raise Invalid.one("format", f"Choose one of: {', '.join(KINDS)}.")
+    if search.complaints:
+        raise Invalid(FieldError("q", complaint) for complaint in search.complaints)
+    database = dashboard_state().database
+    found = jobs_to_write(database, search=search, ids=request.args.getlist("id"))
+    name = f"jobs-{datetime.now(UTC):%Y%m%d-%H%M%S}.{kind}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(
+        write_jobs(database, kind, found),
+        content_type=f"{KINDS[kind]}; charset=utf-8",
+        headers=headers,
+    )
+
+
+@blueprint.get("/jobs/import")
+@role(Role.ADMIN)
+def ask() -> Response:
+    """Ask for a file."""
+    return _page(Upload(b""))
+
+
+@blueprint.post("/jobs/import")
+@role(Role.ADMIN)
+def preview() -> Response:
+    """Say what importing a file would do; nothing is done."""
+    upload = Upload.of_request()
+    try:
+        file = upload.read()
+    except UnusableFile as error:
+        return _page(upload, problems=error.problems)
+    return _plan_page(upload, file)
+
+
+@blueprint.post("/jobs/import/confirm")
+@role(Role.ADMIN)
+def confirm() -> AnyResponse:
+    """Import a file whose plan the person has seen, if it is still what would happen."""
+    state, upload = dashboard_state(), Upload.of_request()
+    try:
+        file = upload.read()
+        with state.change() as session:
+            plan = carry_out(
+                session,
+                file,
+                actor=current_actor(),
+                settings=state.settings,
+                digest=request.form.get("digest", ""),
+            )
+    except UnusableFile as error:
+        return _page(upload, problems=error.problems)
+    except StalePlan as error:
+        return _plan_page(upload, file, stale=str(error))
+    return done(url_for("dashboard.jobs.index"), f"Imported: {summary(plan)}.", leave=True)
+
+
+def summary(plan: Plan) -> str:
+    """Count what a plan does, in a few words."""
+    words = {
+        Action.ADD: "{} added",
+        Action.CHANGE: "{} changed",
+        Action.KEEP: "{} left as they are",
+        Action.LEAVE_OUT: "{} left out",
+    }
+    counted = {action: len(plan.of(action)) for action in words}
+    parts = [words[action].format(f"{number:,}") for action, number in counted.items() if number]
+    return ", ".join(parts) or "nothing in it"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One kind of thing that would happen, and the first of the jobs it would happen to."""
+
+    title: str
+    action: Action
+    steps: list[Step]
+    more: int
+
+
+def _plan_page(upload: Upload, file: JobFile, *, stale: str = "") -> Response:
+    state = dashboard_state()
+    with state.database.read() as session:
+        plan = plan_import(session, file, settings=state.settings)
+    return _page(upload, problems=plan.problems, plan=plan, stale=stale)
+
+
+def _page(
+    upload: Upload,
+    *,
+    problems: list[FileProblem] | None = None,
+    plan: Plan | None = None,
+    stale: str = "",
+) -> Response:
+    problems = problems or []
+    response = make_response(
+        render(
+            "exchange/import.html",
+            upload=upload,
+            problems=problems[:SHOWN],
+            more_problems=max(0, len(problems) - SHOWN),
+            plan=plan,
+            parts=_parts(plan) if plan else [],
+            stale=stale,
+            in_words=in_words,
+        )
+    )
+    if problems:
+        response.status_code = UnusableFile.status
+    elif stale:
+        response.status_code = StalePlan.status
+    return response
+
+
+def _parts(plan: Plan) -> list[Shown]:
+    titles = {
+        Action.ADD: ("will be added", "will be added"),
+        Action.CHANGE: ("will be changed", "will be changed"),
+        Action.KEEP: ("is as the file wants it", "are as the file wants them"),
+        Action.LEAVE_OUT: ("is finished and left out", "are finished and left out"),
+    }
+    parts = []
+    for action, (one, many) in titles.items():
+        steps = plan.of(action)
+        title = f"{count(len(steps), 'job')} {one if len(steps) == 1 else many}"
+        if steps:
+            parts.append(Shown(title, action, steps[:SHOWN], max(0, len(steps) - SHOWN)))
+    return parts
+
+
+def in_words(value: Any) -> str:
+    """Write one side of a difference for people."""
+    if value is None or value in ("", [], {}):
+        return "(empty)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
