@@ -251,6 +251,15 @@
     fetch(form.action, { method: "POST", body, redirect: "manual" });
   });
 
+  // The server would cut the connection before the browser has sent it all, and say nothing.
+  document.addEventListener("change", ({ target }) => {
+    if (!target.matches("input[type=file][data-largest]")) return;
+    const size = target.files[0]?.size ?? 0;
+    const message = `This file has ${size.toLocaleString("en")} bytes; at most ${Number(target.dataset.largest).toLocaleString("en")} are read.`;
+    target.setCustomValidity(size > target.dataset.largest ? message : "");
+    target.reportValidity();
+  });
+
   let keys = "";
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {

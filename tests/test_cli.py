@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,62 @@ def test_the_schema_is_checked_without_changing_it(tmp_path: Path) -> None:
 def test_prune_can_be_tried_dry(tmp_path: Path) -> None:
     dry = command("prune", "--dry-run", "--json", data=tmp_path)
     assert json.loads(dry.stdout) == {"runs": 0, "statistics": 0, "jobs": 0}
+
+
+FILE = """\
+format: apscheduler-dashboard/jobs
+version: 1
+jobs:
+- id: tidy
+  task: dashboard.prune
+  trigger: {type: cron, crontab: 0 3 * * *}
+"""
+
+
+def test_jobs_go_in_and_out_as_files(tmp_path: Path) -> None:
+    file, data = tmp_path / "jobs.yaml", tmp_path / "data"
+    file.write_text(FILE)
+    dry = command("job", "import", str(file), "--dry-run", data=data)
+    assert (dry.returncode, dry.stdout) == (0, "Would add: 1\n  tidy  (dashboard.prune)\n")
+    done = command("job", "import", "-", "--json", data=data, stdin=FILE)
+    assert json.loads(done.stdout)["jobs"][0]["action"] == "add"
+    again = command("job", "import", str(file), data=data)
+    assert again.stdout == "Added 0, changed 0, left 1 as they were.\n"
+    out = tmp_path / "out.json"
+    assert command("job", "export", str(out), data=data).returncode == 0
+    assert [job["id"] for job in json.loads(out.read_text())["jobs"]] == ["tidy"]
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    shown = command("job", "export", "--search", "tidy", data=data)
+    assert shown.stdout.startswith("---\nformat: apscheduler-dashboard/jobs\n")
+
+
+def test_a_file_that_is_refused_changes_nothing(tmp_path: Path) -> None:
+    file, data = tmp_path / "jobs.yaml", tmp_path / "data"
+    file.write_text(FILE + "- id: other\n  task: nothing\n  trigger: {type: interval, hours: 1}\n")
+    refused = command("job", "import", str(file), data=data)
+    assert refused.returncode == 1
+    assert "Error: line 8, job “other”, task: There is no task “nothing”" in refused.stderr
+    assert "Nothing was imported." in refused.stderr
+    listed = json.loads(command("job", "export", "--json", data=data).stdout)
+    assert listed["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (["job", "import", "missing.yaml"], 1, "missing.yaml cannot be read: No such file"),
+        (["job", "export", "jobs.txt"], 2, "A file ends with .yaml, .yml or .json"),
+        (["job", "export", "--search", "state:odd"], 2, "“odd” is no state"),
+        (["job", "export", "--id", "gone"], 1, "There is no job “gone”."),
+        (["job", "export", "/missing/jobs.yaml"], 1, "No such file"),
+    ],
+)
+def test_files_that_cannot_be(
+    tmp_path: Path, arguments: list[str], status: int, complaint: str
+) -> None:
+    wrong = command(*arguments, data=tmp_path)
+    assert (wrong.returncode, complaint in wrong.stderr) == (status, True), wrong.stderr
+    assert "Traceback" not in wrong.stderr
 
 
 @pytest.mark.parametrize(

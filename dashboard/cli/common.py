@@ -13,6 +13,7 @@ import click
 
 from dashboard.errors import Invalid
 from dashboard.runtime import open_database
+from dashboard.scheduling.workers import import_tasks
 from dashboard.services.audit import Actor
 from dashboard.settings import PREFIX, load_settings
 from dashboard.storage.models import Role
@@ -35,8 +36,23 @@ def storage_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+tasks_option = click.option(
+    "--tasks", multiple=True, help="Module or .py file that registers tasks; repeatable."
+)
+
+
+def with_tasks(settings: Settings) -> None:
+    """Load the tasks that jobs may have; a module that cannot be loaded is warned about."""
+    for problem in import_tasks(settings):
+        click.echo(
+            f"Warning: the tasks of {problem.source} could not be loaded: {problem.message}",
+            err=True,
+        )
+
+
 def settings_of(**options: Any) -> Settings:
     """Return the settings of a command; ends with 2 and a line for each that is wrong."""
+    options["tasks"] = options.get("tasks") or None
     try:
         return load_settings(**options)
     except Invalid as error:
@@ -64,7 +80,7 @@ def command_actor() -> Actor:
 
 def answer(as_json: bool, text: str, value: object) -> None:  # noqa: FBT001 -- a flag is what it is
     """Print `value` as JSON, or `text` for people."""
-    click.echo(json.dumps(value) if as_json else text)
+    click.echo(json.dumps(value, default=str) if as_json else text)
 
 
 def fail(message: str) -> NoReturn:

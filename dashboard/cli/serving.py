@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dashboard.cli.common import fail, settings_of
+from dashboard.cli.common import fail, settings_of, tasks_option
 
 
 @click.command()
@@ -16,7 +16,7 @@ from dashboard.cli.common import fail, settings_of
 @click.option("--port", type=int, help="Port to listen on; 0 takes any free one (8000).")
 @click.option("--data", type=click.Path(path_type=Path), help="Data folder (instance).")
 @click.option("--database", help="Database URL (an SQLite file in the data folder).")
-@click.option("--tasks", multiple=True, help="Module or .py file that registers tasks; repeatable.")
+@tasks_option
 @click.option("--demo", is_flag=True, default=None, help="Add sample jobs and a week of history.")
 @click.option("--timezone", help="Time zone of jobs that name none (UTC).")
 @click.option("--shutdown-grace", type=float, help="Seconds that runs get to end at stop (30).")
@@ -24,7 +24,6 @@ def run(**options: Any) -> None:
     """Run the dashboard until Ctrl-C or SIGTERM."""
     from dashboard.server import serve  # noqa: PLC0415 -- other commands need no server
 
-    options["tasks"] = options["tasks"] or None
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )

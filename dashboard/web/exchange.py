@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, make_response, request, url_for
 
-from dashboard.documents import UnusableFile, decoded
+from dashboard.documents import LARGEST, UnusableFile, decoded
 from dashboard.errors import FieldError, Invalid
 from dashboard.history.jobsearch import JobSearch
 from dashboard.services.imports import Action, StalePlan, carry_out, plan_import
@@ -171,6 +171,7 @@ def _page(
         render(
             "exchange/import.html",
             upload=upload,
+            largest=LARGEST,
             problems=problems[:SHOWN],
             more_problems=max(0, len(problems) - SHOWN),
             plan=plan,

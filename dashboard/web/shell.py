@@ -44,7 +44,7 @@ class Place:
 
 _PLACES = (
     ("Now", "heartbeat", "now.show", ("now",)),
-    ("Jobs", "calendar-time", "jobs.index", ("jobs", "job", "editor")),
+    ("Jobs", "calendar-time", "jobs.index", ("jobs", "job", "editor", "exchange")),
     ("Runs", "history", "runs.index", ("runs", "run")),
     ("System", "server", "system.show", ("system",)),
 )

@@ -35,6 +35,7 @@ PAGES = {
     "jobs": "/jobs",
     "jobs, search not understood": "/jobs?q=state:dancing",
     "jobs that were removed": "/jobs?q=state:removed",
+    "import": "/jobs/import",
     "new job": "/jobs/new",
     "clone": "/jobs/new?clone={id}",
     "job": "{job}",

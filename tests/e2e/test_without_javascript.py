@@ -11,6 +11,8 @@ from tests.e2e.screens import button, expect_job, field, open_form, previewed, r
 from tests.factories import wait_until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Page
 
     from tests.e2e.people import Colleague
@@ -106,3 +108,25 @@ def test_jobs_are_searched_and_paused_in_the_list(
     button(page, "Pause").click()
     expect(page.get_by_role("row")).to_have_count(2)
     expect(page.get_by_role("cell", name="paused", exact=True)).to_be_visible()
+
+
+def test_jobs_are_exported_changed_and_imported_again(
+    page: Page, colleague: Colleague, job_name: str, tmp_path: Path
+) -> None:
+    colleague.add(job_name)
+    page.goto(f"/jobs?q={job_name}")
+    with page.expect_download() as started:
+        page.get_by_role("link", name="Export", exact=True).click()
+    text = started.value.path().read_text(encoding="utf-8")
+    file = tmp_path / "jobs.yaml"
+    file.write_text(text.replace("hours: 1\n", "hours: 6\n"), encoding="utf-8")
+
+    page.get_by_role("link", name="Import", exact=True).click()
+    field(page, "File").set_input_files(file)
+    button(page, "Preview").click()
+    expect(page.get_by_text("1 job will be changed")).to_be_visible()
+    expect(page.get_by_role("insertion")).to_contain_text('"hours": 6')
+    button(page, "Import").click()
+    expect(page.get_by_text("Imported: 1 changed.")).to_be_visible()
+    page.goto(colleague.added[-1])
+    expect(page.get_by_text("Every 6 hours").first).to_be_visible()
