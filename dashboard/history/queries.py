@@ -62,8 +62,6 @@ def get_jobs(session: Session, job_ids: Sequence[str]) -> list[JobDetail]:
 
 def is_known(session: Session, job_id: str) -> bool:
     """Say whether there is such a job, or was one that history knows."""
-    if not is_storable(job_id):
-        return False
     return session.get(Job, job_id) is not None or has_runs(session, job_id)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from dashboard.errors import Invalid
 from dashboard.scheduling import triggers
 from dashboard.scheduling.preview import preview
 from dashboard.storage.models import Job, JobHealth
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dashboard.scheduling.preview import Preview
+
+
+YEARS = range(1970, 2200)
+"""When a preview may begin: far from where calendars end."""
 
 
 def preview_trigger(
@@ -35,6 +40,9 @@ def preview_trigger(
     usually takes; `job_id` is the job the trigger is for, which does not crowd itself. Raises
     `Invalid`.
     """
+    if after is not None and after.year not in YEARS:
+        message = f"Must lie between the years {YEARS[0]} and {YEARS[-1]}."
+        raise Invalid.one("after", message)
     schedule = triggers.load(triggers.unanchored(data), timezone=timezone)
     job = session.get(Job, job_id) if job_id else None
     if job is not None and triggers.says_the_same(data, job.trigger, timezone=timezone):

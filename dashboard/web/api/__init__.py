@@ -24,14 +24,14 @@ def make_api() -> Blueprint:
     for resource in (jobs, runs, tasks, triggers, status, openapi):
         blueprint.register_blueprint(resource.blueprint)
     blueprint.add_url_rule(
-        "/<path:rest>", view_func=elsewhere, methods=_METHODS, provide_automatic_options=False
+        "/<path:_rest>", view_func=elsewhere, methods=_METHODS, provide_automatic_options=False
     )
     problems.register(blueprint)
     return blueprint
 
 
 @role(Role.VIEWER)
-def elsewhere(rest: str) -> Response:
+def elsewhere(_rest: str) -> Response:
     """Answer for what no operation answers: an unknown address, or a method an address lacks.
 
     A host app would answer with a page of its own, which programs cannot read.
@@ -43,7 +43,8 @@ def elsewhere(rest: str) -> Response:
     ]
     allowed = Map(rules).bind("").allowed_methods(request.path)
     if not allowed:
-        raise NotFound(f"The API has nothing at “{rest}”.")
+        raise NotFound
+    allowed = sorted({*allowed, "OPTIONS"})
     if request.method == "OPTIONS":
-        return Response(status=204, headers={"Allow": ", ".join(sorted(allowed))})
-    raise MethodNotAllowed(sorted(allowed))
+        return Response(status=204, headers={"Allow": ", ".join(allowed)})
+    raise MethodNotAllowed(allowed)

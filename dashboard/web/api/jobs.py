@@ -12,8 +12,10 @@ from dashboard.errors import FieldError, Invalid, JobNotFound
 from dashboard.history import queries
 from dashboard.history.joblist import is_cursor, list_jobs
 from dashboard.history.jobsearch import STATES, JobSearch
-from dashboard.services import jobs
-from dashboard.storage.models import Role
+from dashboard.scheduling.executors import EXECUTOR_NAMES
+from dashboard.services import jobdata, jobs
+from dashboard.storage.models import ID_LENGTH, Role
+from dashboard.texts import is_storable
 from dashboard.web.access import current_actor, role
 from dashboard.web.api.operations import Made, operation
 from dashboard.web.api.runs import RunQuery, run_location, run_page
@@ -58,31 +60,37 @@ class JobQuery(Asked):
 class _Options(Asked):
     """What may be said of a new job and of one that is changed; what is left out stays."""
 
-    executor: str = ""
+    executor: Annotated[str, Field(json_schema_extra={"enum": list(EXECUTOR_NAMES)})] = ""
     coalesce: bool = True
-    max_instances: int = 1
-    misfire_grace_time: int | None = None
-    tags: list[str] = Field(default_factory=list)
-    notes: str = ""
+    max_instances: Annotated[int, Field(ge=1, le=jobdata.MAX_INSTANCES)] = 1
+    misfire_grace_time: Annotated[
+        int | None,
+        Field(ge=1, le=jobdata.MAX_GRACE, description="Seconds; null: never too late."),
+    ] = None
+    tags: Annotated[
+        list[Annotated[str, Field(max_length=jobdata.TAG_LENGTH)]],
+        Field(max_length=jobdata.TAGS, default_factory=list),
+    ]
+    notes: Annotated[str, Field(max_length=jobdata.NOTES_LENGTH)] = ""
 
 
 class JobToAdd(_Options):
     """A new job. Without an id it gets one made from its name, without a name its task's."""
 
-    task: str
+    task: Annotated[str, Field(min_length=1)]
     trigger: Trigger
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    id: str | None = None
-    name: str | None = None
+    parameters: Annotated[dict[str, Any], Field(default_factory=dict)]
+    id: Annotated[str | None, Field(min_length=1, max_length=ID_LENGTH)] = None
+    name: Annotated[str | None, Field(min_length=1, max_length=ID_LENGTH)] = None
 
 
 class JobChange(_Options):
     """The fields to change, and the version that was looked at when deciding so."""
 
-    version: int
-    name: str = ""
-    task: str = ""
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    version: Annotated[int, Field(ge=1)]
+    name: Annotated[str, Field(min_length=1, max_length=ID_LENGTH)] = ""
+    task: Annotated[str, Field(min_length=1)] = ""
+    parameters: Annotated[dict[str, Any], Field(default_factory=dict)]
     trigger: Trigger | None = None
 
 
@@ -198,8 +206,8 @@ def list_runs(session: Session, job_id: str, query: RunQuery) -> RunList:
     A filter that no index answers looks at a bounded number of runs at a time, so a page may hold
     fewer than asked for though there are more; `next` goes on from there.
     """
-    page = run_page(session, query, job_id=job_id)
-    if not page.items and not queries.is_known(session, job_id):
+    page = run_page(session, query, job_id=job_id) if is_storable(job_id) else None
+    if page is None or not (page.items or queries.is_known(session, job_id)):
         raise JobNotFound(job_id)
     return page
 

@@ -54,7 +54,7 @@ _REFUSALS = {
 }
 
 
-@blueprint.get("/openapi.json")
+@blueprint.get("/openapi.json", provide_automatic_options=False)
 @public
 def show() -> Response:
     """Describe the API. It is the same everywhere and tells nothing of anybody's jobs."""

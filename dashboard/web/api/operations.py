@@ -104,6 +104,8 @@ def operation(
             return _change(declared, done) if changes else _read(declared, done)
 
         respond.dashboard_operation = declared  # type: ignore[attr-defined]
+        # Flask's own answer to OPTIONS would tell of every method that `elsewhere` takes.
+        respond.provide_automatic_options = False  # type: ignore[attr-defined]
         return respond
 
     return declare

@@ -66,9 +66,12 @@ def read_query(model: type[Model]) -> Model:
         else:
             values[name] = texts[0]
     try:
-        found = model.model_validate_strings(values)
+        found = model.model_validate(values)
     except ValidationError as error:
-        errors += shape_errors(error, values)
+        found_wrong = {
+            fault.field.partition(".")[0]: fault for fault in shape_errors(error, values)
+        }
+        errors += [FieldError(name, fault.message) for name, fault in found_wrong.items()]
     if errors:
         raise Invalid(errors)
     return found

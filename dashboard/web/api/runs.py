@@ -111,6 +111,15 @@ def retry(session: Session, run_id: int) -> Made:
     return Made(Run.of(again, []), run_location(again.id))
 
 
+@blueprint.post(RUN + "/cancel")
+@role(Role.OPERATOR)
+@operation("Cancel a run", answer=Run, status=202, changes=True, conflicts=True)
+def cancel(session: Session, run_id: int) -> Made:
+    """End a run that is queued, or ask one that is running to end; look again for how it went."""
+    run = runs.cancel_run(session, run_id, actor=current_actor())
+    return Made(Run.of(run, queries.list_steps(session, run_id)), run_location(run_id))
+
+
 def run_page(session: Session, query: RunQuery, *, job_id: str | None) -> RunList:
     """Return a page of runs, of one job or of all."""
     now = datetime.now(UTC)

@@ -29,10 +29,19 @@ Next = Annotated[
 ]
 
 
+def _without_stand_ins(schema: dict[str, Any]) -> None:
+    """Leave out defaults that only say that a field was not sent."""
+    for field in schema.get("properties", {}).values():
+        if field.get("default", "") in (None, ""):
+            field.pop("default", None)
+
+
 class Asked(BaseModel):
     """What a program sends: nothing but what is declared."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", allow_inf_nan=False, json_schema_extra=_without_stand_ins
+    )
 
 
 class Nothing(Asked):
