@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="Requests to the API a minute, for each token and each process.",
     )
+    commands: bool = Field(
+        default=False,
+        description="Let jobs run programs with the task `command.run`. Whoever may add jobs can"
+        " then run anything that the dashboard's own account can.",
+    )
     public_url: str = Field(
         "", description="Address people use; with https, cookies are sent over TLS only."
     )

@@ -14,7 +14,7 @@ import inspect
 import math
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -32,6 +32,7 @@ _TRACEBACK_BYTES = 16 * 1024
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 _registry: dict[str, Task] = {}
+_withheld: dict[str, str] = {}
 
 
 class PauseJob(Exception):
@@ -64,6 +65,14 @@ class UnknownTask(NotFound):
         self.name = name
 
 
+class TaskWithheld(UnknownTask):
+    """The task is there, but the settings do not let it run."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name)
+        self.args = (reason,)
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A registered callable and what is known about it."""
@@ -79,6 +88,8 @@ class Task:
     """Seconds a run may take."""
     retries: int
     module: str
+    guarded: bool = False
+    """Whether its parameters are for admins to choose, even for a single run."""
 
     def call(self, parameters: Mapping[str, Any]) -> object:
         """Call the function with stored parameters; `async def` runs in an event loop of its own.
@@ -98,12 +109,14 @@ def task(
     executor: str = "threads",
     timeout: float | None = None,
     retries: int = 0,
+    guarded: bool = False,  # noqa: FBT001, FBT002 -- decorators name what they set
 ) -> Callable[[_Function], _Function]: ...
 def task(
     name: str | _Function | None = None,
     executor: str = "threads",
     timeout: float | None = None,
     retries: int = 0,
+    guarded: bool = False,  # noqa: FBT001, FBT002 -- decorators name what they set
 ) -> _Function | Callable[[_Function], _Function]:
     """Register a function as a task; it stays an ordinary function.
 
@@ -121,6 +134,7 @@ def task(
     def register(function: _Function) -> _Function:
         _check_function(function)
         made = _make_task(function, name or _default_name(function), executor, timeout, retries)
+        made = replace(made, guarded=guarded)
         known = _registry.get(made.name)
         if known is not None and _origin(known.function) != _origin(function):
             message = (
@@ -135,7 +149,9 @@ def task(
 
 
 def get_task(name: str) -> Task:
-    """Return the task of that name; raises `UnknownTask`."""
+    """Return the task of that name; raises `UnknownTask`, or `TaskWithheld`, which is one."""
+    if name in _withheld:
+        raise TaskWithheld(name, _withheld[name])
     try:
         return _registry[name]
     except KeyError:
@@ -143,8 +159,16 @@ def get_task(name: str) -> Task:
 
 
 def all_tasks() -> list[Task]:
-    """List the registered tasks by name."""
-    return [known for _name, known in sorted(_registry.items())]
+    """List the registered tasks by name, without those withheld."""
+    return [known for name, known in sorted(_registry.items()) if name not in _withheld]
+
+
+def withhold(name: str, reason: str | None) -> None:
+    """Keep a registered task from being used, for a reason that people are told; None lets it."""
+    if reason is None:
+        _withheld.pop(name, None)
+    else:
+        _withheld[name] = reason
 
 
 def _check_options(name: str | None, executor: object, timeout: object, retries: object) -> None:

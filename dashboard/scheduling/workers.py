@@ -191,5 +191,5 @@ def import_tasks(settings: Settings) -> list[Any]:
     """Register the shipped tasks and those of the settings; return what could not be loaded."""
     from dashboard.samples import register_samples  # noqa: PLC0415 -- they import what they use
 
-    register_samples()
+    register_samples(commands=settings.commands)
     return load_task_modules(settings.tasks)

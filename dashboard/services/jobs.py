@@ -195,7 +195,8 @@ def run_now(
 ) -> Run:
     """Ask for one run at once, with other `parameters` if given; the schedule does not change.
 
-    Raises `AlreadyRunning` when max_instances are queued or running, `Conflict` for a broken job.
+    Raises `AlreadyRunning` when max_instances are queued or running, `Conflict` for a broken job,
+    `NotAllowed` when an operator chooses parameters of a guarded task.
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.run", job_id) as entry:
@@ -207,7 +208,10 @@ def run_now(
         require_instance(session, job)
         values = job.parameters
         if parameters is not None:
-            values = get_task(job.task).parameters.validate(parameters)
+            task = get_task(job.task)
+            if task.guarded:
+                actor.require(Role.ADMIN)
+            values = task.parameters.validate(parameters)
             entry.detail["parameters"] = values
         run = queue_run(
             session, job, _free_moment(session, job_id, now), now, values, actor, Origin.MANUAL
