@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from dashboard.alerting.alerting import Alerting
 from dashboard.capture import install_capture, uninstall_capture
 from dashboard.history.recorder import Recorder
 from dashboard.scheduling.leader import Identity
 from dashboard.scheduling.scheduler import DashboardScheduler
 from dashboard.scheduling.workers import import_tasks
 from dashboard.services.accounts import FIRST_ACCOUNT, ensure_first_account
+from dashboard.services.status import scheduler_status
 from dashboard.storage.db import Database
 from dashboard.storage.migrate import upgrade
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from dashboard.tasks import LoadProblem
 
 logger = logging.getLogger(__name__)
+
+ALERTS = 1.0
+"""Seconds that alerts under way get to arrive when stopping; the others are sent later."""
 
 DISTRIBUTION = "apscheduler-dashboard"
 
@@ -33,6 +39,7 @@ class Runtime:
     database: Database
     recorder: Recorder
     scheduler: DashboardScheduler
+    alerting: Alerting
     load_problems: list[LoadProblem]
 
     def start(self) -> None:
@@ -40,6 +47,7 @@ class Runtime:
         install_capture()
         self.recorder.start()
         self.scheduler.start()
+        self.alerting.start()
 
     def stop(self, grace: float | None = None) -> bool:
         """End cleanly within `grace` seconds (the setting's by default) and a moment for writing.
@@ -48,6 +56,7 @@ class Runtime:
         """
         ended = self.scheduler.stop(self.settings.shutdown_grace if grace is None else grace)
         written = self.recorder.stop(timeout=5)
+        self.alerting.stop(timeout=ALERTS)
         if not written:
             logger.error("%d items of history could not be written", self.recorder.backlog)
         uninstall_capture()
@@ -81,7 +90,14 @@ def make_runtime(settings: Settings) -> Runtime:
     scheduler = DashboardScheduler(
         database, recorder, identity, settings, version=product_version()
     )
-    return Runtime(settings, database, recorder, scheduler, problems)
+    alerting = Alerting(
+        database,
+        settings,
+        identity.process,
+        status=partial(scheduler_status, process=identity.process),
+        works=lambda: scheduler.works and recorder.failing_since is None,
+    )
+    return Runtime(settings, database, recorder, scheduler, alerting, problems)
 
 
 def announce_first_account(runtime: Runtime) -> None:

@@ -91,6 +91,14 @@ class Settings(BaseSettings):
         description="Let jobs run programs with the task `command.run`. Whoever may add jobs can"
         " then run anything that the dashboard's own account can.",
     )
+    deadman_url: SecretStr | None = Field(
+        None,
+        description="Web address requested again and again while the scheduler works, for a service"
+        " that notices when that stops.",
+    )
+    deadman_seconds: float = Field(
+        60, ge=1, le=86_400, description="Seconds between two such requests."
+    )
     public_url: str = Field(
         "", description="Address people use; with https, cookies are sent over TLS only."
     )

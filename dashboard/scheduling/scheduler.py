@@ -9,6 +9,7 @@ nothing that happens in a tick can end the thread.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,7 @@ class DashboardScheduler(BackgroundScheduler):
         self._taken_back: list[Claim] = []  # claims that never began, still `running` in the table
         self._look = min(LOOK, settings.lease_seconds / 4)
         self._cancels_seen = 0.0  # when, by the monotonic clock, the last look for them was
+        self._worked_at = -math.inf  # by the monotonic clock
         self._hot = True  # the last tick found work: look again without asking first
         self._rows = jobstore.TableJobStore(database)
         # APScheduler's own grace is one second, which any busy moment exceeds.
@@ -122,6 +124,12 @@ class DashboardScheduler(BackgroundScheduler):
             for alias, executor in self._executors.items()
             if isinstance(executor, RunExecutor)
         }
+
+    @property
+    def works(self) -> bool:
+        """Whether this process leads and its last tick did its work, not long ago."""
+        alive = time.monotonic() - self._worked_at < self.settings.lease_seconds + LOOK
+        return self.leadership.leading and self.failing_since is None and alive
 
     def wakeup(self) -> None:
         """Look at the database at once."""
@@ -155,6 +163,7 @@ class DashboardScheduler(BackgroundScheduler):
         try:
             self._stop_cancelled(began)
             if not self._hot and not self._has_work():
+                self._worked_at = began
                 return self._until_next()
             worked = self._tick()
             self._hot = worked
@@ -169,6 +178,7 @@ class DashboardScheduler(BackgroundScheduler):
         except Exception as error:  # noqa: BLE001 -- the thread must live on whatever happens
             self._note_failure(repr(error), error)
             return RETRY
+        self._worked_at = time.monotonic()
         if self.failing_since is not None:
             logger.warning("the scheduler can work again")
             self.failing_since = None

@@ -51,6 +51,12 @@ def work(seconds: float = 0.0):
     trace("begin")
     time.sleep(seconds)
     trace("end")
+
+
+@task(name="faults.fragile")
+def fragile():
+    if TRACES.with_name("trouble").exists():
+        raise OSError("disk full")
 '''
 
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from dashboard.storage.models.alerts import (
+    OPEN_PROBLEM,
+    UNDELIVERED,
+    UNSENT,
+    AlertDelivery,
+    AlertProblem,
+    AlertRule,
+)
 from dashboard.storage.models.base import ID_LENGTH, Base, UtcDateTime
 from dashboard.storage.models.health import (
     ALL_JOBS,
@@ -24,6 +32,9 @@ from dashboard.storage.models.words import (
     MISSED_LAST,
     PROBLEMS,
     QUEUED_RUN,
+    AlertEvent,
+    AlertKind,
+    DeliveryState,
     Health,
     JobState,
     Origin,
@@ -43,11 +54,20 @@ __all__ = [
     "ID_LENGTH",
     "MAY_FIRE",
     "MISSED_LAST",
+    "OPEN_PROBLEM",
     "PROBLEMS",
     "QUEUED_RUN",
+    "UNDELIVERED",
+    "UNSENT",
+    "AlertDelivery",
+    "AlertEvent",
+    "AlertKind",
+    "AlertProblem",
+    "AlertRule",
     "ApiToken",
     "Audit",
     "Base",
+    "DeliveryState",
     "Health",
     "Job",
     "JobHealth",

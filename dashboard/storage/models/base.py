@@ -18,7 +18,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase
 
-from dashboard.storage.models.words import Origin, Role, RunState, Silence
+from dashboard.storage.models.words import (
+    AlertEvent,
+    AlertKind,
+    DeliveryState,
+    Origin,
+    Role,
+    RunState,
+    Silence,
+)
 
 if TYPE_CHECKING:
     import enum
@@ -100,6 +108,9 @@ class Base(DeclarativeBase):
         Origin: words_of(Origin),
         Role: words_of(Role),
         Silence: words_of(Silence),
+        AlertKind: words_of(AlertKind),
+        AlertEvent: words_of(AlertEvent),
+        DeliveryState: words_of(DeliveryState),
         dict[str, Any]: JSON,
         list[str]: JSON,
         list[Any]: JSON,

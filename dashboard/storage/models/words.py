@@ -72,6 +72,37 @@ class Silence(enum.StrEnum):
     SNOOZED = "snoozed"  # left alone whatever happens; without a time until the job recovers
 
 
+class AlertKind(enum.StrEnum):
+    """What an alert rule looks for."""
+
+    FAILING = "failing"  # failed so many times in a row
+    FAILURE_RATE = "failure_rate"  # too large a share of its runs failed within a while
+    OVERDUE = "overdue"  # should have run by now and has not
+    SLOW = "slow"  # runs for longer than it usually does
+    BROKEN = "broken"  # cannot run as it stands
+    SCHEDULER_DOWN = "scheduler_down"  # nobody leads, so nothing runs
+
+
+class AlertEvent(enum.StrEnum):
+    """Why somebody is told something."""
+
+    PROBLEM = "problem"
+    RECOVERED = "recovered"
+    REMINDER = "reminder"  # it is still so
+    TEST = "test"
+
+
+class DeliveryState(enum.StrEnum):
+    """Where the delivery of an alert stands. The last three are final."""
+
+    WAITING = "waiting"  # for its next attempt
+    CLAIMED = "claimed"  # by a process that has sent nothing of it yet
+    SENDING = "sending"  # on its way
+    SENT = "sent"  # the receiver has confirmed it
+    FAILED = "failed"  # given up
+    UNKNOWN = "unknown"  # its process died while it was on its way: probably it arrived
+
+
 class Role(enum.StrEnum):
     """What a person may do; each role includes the ones before it."""
 

@@ -27,6 +27,9 @@ def upgrade() -> None:
     _job_health()
     _run_stats()
     _audit()
+    _alert_rule()
+    _alert_problem()
+    _alert_delivery()
     _user()
     _sign_in()
     _sign_in_failure()
@@ -358,6 +361,113 @@ def _audit() -> None:
         batch_op.create_index("ix_audit_at", ["at"], unique=False)
         batch_op.create_index("ix_audit_outcome", ["outcome", "id"], unique=False)
         batch_op.create_index("ix_audit_target", ["target", "id"], unique=False)
+
+
+def _alert_rule() -> None:
+    kinds = ("failing", "failure_rate", "overdue", "slow", "broken", "scheduler_down")
+    op.create_table(
+        "alert_rule",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("name", sa.String(length=191), nullable=False),
+        sa.Column(
+            "on", sa.Enum(*kinds, name="alertkind", native_enum=False, length=16), nullable=False
+        ),
+        sa.Column("after", NUMBER, nullable=False),
+        sa.Column("rate", sa.Float(), nullable=True),
+        sa.Column("window_seconds", sa.Float(), nullable=True),
+        sa.Column("scope", sa.JSON(), nullable=False),
+        sa.Column("channels", sa.JSON(), nullable=False),
+        sa.Column("notify_recovery", sa.Boolean(), nullable=False),
+        sa.Column("remind_every_seconds", sa.Float(), nullable=True),
+        sa.Column("settle_seconds", sa.Float(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("created_by", sa.String(length=191), nullable=False),
+        sa.Column("updated_at", MOMENT, nullable=False),
+        sa.Column("updated_by", sa.String(length=191), nullable=False),
+        sa.Column("version", NUMBER, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+
+
+def _alert_problem() -> None:
+    op.create_table(
+        "alert_problem",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("rule_id", NUMBER, nullable=False),
+        sa.Column("job_id", sa.String(length=191), nullable=False),
+        sa.Column("job_name", sa.String(length=191), nullable=False),
+        sa.Column("run_id", NUMBER, nullable=True),
+        sa.Column("problem", sa.Text(), nullable=False),
+        sa.Column("since", MOMENT, nullable=False),
+        sa.Column("flapping", sa.Boolean(), nullable=False),
+        sa.Column("opened_at", MOMENT, nullable=False),
+        sa.Column("told_at", MOMENT, nullable=False),
+        sa.Column("well_since", MOMENT, nullable=True),
+        sa.Column("closed_at", MOMENT, nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("alert_problem", schema=None) as batch_op:
+        batch_op.create_index("ix_alert_problem_closed", ["closed_at"], unique=False)
+        batch_op.create_index("ix_alert_problem_job", ["rule_id", "job_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_alert_problem_open",
+            ["rule_id", "job_id"],
+            unique=True,
+            sqlite_where=sa.text("closed_at IS NULL"),
+            postgresql_where=sa.text("closed_at IS NULL"),
+        )
+
+
+def _alert_delivery() -> None:
+    events = ("problem", "recovered", "reminder", "test")
+    states = ("waiting", "claimed", "sending", "sent", "failed", "unknown")
+    op.create_table(
+        "alert_delivery",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("key", sa.String(length=32), nullable=False),
+        sa.Column("rule_id", NUMBER, nullable=False),
+        sa.Column("problem_id", NUMBER, nullable=True),
+        sa.Column(
+            "event",
+            sa.Enum(*events, name="alertevent", native_enum=False, length=16),
+            nullable=False,
+        ),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=True),
+        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(*states, name="deliverystate", native_enum=False, length=16),
+            nullable=False,
+        ),
+        sa.Column("attempts", NUMBER, nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("next_try_at", MOMENT, nullable=False),
+        sa.Column("process", sa.String(length=64), nullable=True),
+        sa.Column("claimed_until", MOMENT, nullable=True),
+        sa.Column("ended_at", MOMENT, nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("key"),
+    )
+    with op.batch_alter_table("alert_delivery", schema=None) as batch_op:
+        batch_op.create_index("ix_alert_delivery_created", ["created_at"], unique=False)
+        batch_op.create_index("ix_alert_delivery_problem", ["problem_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_alert_delivery_undelivered",
+            ["ended_at"],
+            unique=False,
+            sqlite_where=sa.text("state IN ('failed', 'unknown')"),
+            postgresql_where=sa.text("state IN ('failed', 'unknown')"),
+        )
+        batch_op.create_index(
+            "ix_alert_delivery_unsent",
+            ["next_try_at"],
+            unique=False,
+            sqlite_where=sa.text("state IN ('waiting', 'claimed', 'sending')"),
+            postgresql_where=sa.text("state IN ('waiting', 'claimed', 'sending')"),
+        )
 
 
 def _user() -> None:

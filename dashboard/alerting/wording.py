@@ -1,0 +1,88 @@
+"""What people are told: the sentence of an alert, and the JSON that carries it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dashboard.storage.models import AlertEvent
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dashboard.storage.models import AlertProblem, AlertRule
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def length(seconds: float) -> str:
+    """Write a length of time with its two largest units: `45 s`, `2 h 5 min`."""
+    rest, words = round(seconds), []
+    for size, unit in _UNITS:
+        number, rest = divmod(rest, size)
+        if number:
+            words.append(f"{number} {unit}")
+    return " ".join(words[:2]) or "less than a second"
+
+
+def message_of(event: AlertEvent, problem: AlertProblem, rule: AlertRule, now: datetime) -> str:
+    """Return what happened in one sentence."""
+    name, lasted = problem.job_name, length((now - problem.since).total_seconds())
+    if event is AlertEvent.RECOVERED:
+        return f"{name} is well again, after {lasted}. It {problem.problem}."
+    if event is AlertEvent.REMINDER:
+        return f"Still so after {lasted}: {name} {problem.problem}."
+    if problem.flapping:
+        settle = length(rule.settle_seconds)
+        return (
+            f"{name} {problem.problem}. It fails and recovers again and again: the next message"
+            f" comes when it has been well for {settle}."
+        )
+    return f"{name} {problem.problem}."
+
+
+def payload_of(
+    event: AlertEvent, problem: AlertProblem, rule: AlertRule, now: datetime, public_url: str
+) -> dict[str, Any]:
+    """Return the JSON of an alert; `id` is added with its delivery."""
+    return {
+        "event": event.value,
+        "rule": rule.name,
+        "job_id": problem.job_id or None,
+        "job_name": problem.job_name,
+        "problem": problem.problem,
+        "since": problem.since.isoformat(),
+        "run_id": problem.run_id,
+        "url": _link(problem, public_url),
+        "message": message_of(event, problem, rule, now),
+    }
+
+
+def payload_of_test(rule: AlertRule, now: datetime, public_url: str) -> dict[str, Any]:
+    """Return the JSON of a test of a rule's channels."""
+    return {
+        "event": AlertEvent.TEST.value,
+        "rule": rule.name,
+        "job_id": None,
+        "job_name": None,
+        "problem": None,
+        "since": now.isoformat(),
+        "run_id": None,
+        "url": f"{public_url.rstrip('/')}/alerts" if public_url else None,
+        "message": f"This is a test of the alert rule “{rule.name}”. Nothing is wrong.",
+    }
+
+
+def title_of(payload: dict[str, Any]) -> str:
+    """Return a line above the message, for channels that have one."""
+    what = {"problem": "Problem", "recovered": "Recovered", "reminder": "Still", "test": "Test"}
+    return f"{what[payload['event']]}: {payload['job_name'] or payload['rule']}"
+
+
+def _link(problem: AlertProblem, public_url: str) -> str | None:
+    if not public_url:
+        return None
+    root = public_url.rstrip("/")
+    if problem.run_id is not None:
+        return f"{root}/runs/{problem.run_id}"
+    return f"{root}/jobs/{quote(problem.job_id, safe='')}" if problem.job_id else f"{root}/system"
