@@ -8,22 +8,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CursorResult, Delete, Select, and_, delete, func, select
+from sqlalchemy import CursorResult, and_, delete, func, select, tuple_
 
-from dashboard.storage.models import ACTIVE, EVER, JobHealth, Run, RunLog, RunStats, RunStep
+from dashboard.storage.models import (
+    ACTIVE,
+    EVER,
+    AlertDelivery,
+    AlertProblem,
+    JobHealth,
+    Run,
+    RunLog,
+    RunStats,
+    RunStep,
+)
 from dashboard.storage.models import Job as JobRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy.orm import Session
+    from sqlalchemy import ColumnElement, Delete
+    from sqlalchemy.orm import InstrumentedAttribute, Session
 
     from dashboard.storage.db import Database
+    from dashboard.storage.models import Base
 
 BATCH = 500
-"""Runs deleted in one transaction: a few milliseconds, their log lines included."""
+"""Runs, or rows of statistics, deleted in one transaction: a few milliseconds."""
+
+LINES = 5_000
+"""Log lines deleted in one transaction; a single run may have twice as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,8 @@ class PruneReport:
     statistics: int
     jobs: int
     """Jobs looked at."""
+    alerts: int = 0
+    """Messages sent or given up."""
 
 
 def prune(
@@ -46,7 +63,8 @@ def prune(
 ) -> PruneReport:
     """Delete final runs older than `retention_days`, keeping the newest `keep_runs` of each job.
 
-    Hourly statistics of the same age go too. `progress(jobs_done, job_id)` follows each job.
+    Hourly statistics and alerts of the same age go too. `progress(jobs_done, job_id)` follows each
+    job.
     """
     cutoff = datetime.now(UTC) - timedelta(days=retention_days)
     runs = jobs = 0
@@ -55,7 +73,17 @@ def prune(
         jobs += 1
         if progress is not None:
             progress(jobs, job_id)
-    return PruneReport(runs, _prune_statistics(database, cutoff, dry_run=dry_run), jobs)
+    old_hours = and_(RunStats.hour < cutoff, RunStats.hour > EVER)
+    hours = (RunStats.job_id, RunStats.hour)
+    _delete(database, AlertProblem, (AlertProblem.id,), AlertProblem.closed_at < cutoff, dry_run)
+    return PruneReport(
+        runs,
+        statistics=_delete(database, RunStats, hours, old_hours, dry_run),
+        jobs=jobs,
+        alerts=_delete(
+            database, AlertDelivery, (AlertDelivery.id,), AlertDelivery.ended_at < cutoff, dry_run
+        ),
+    )
 
 
 def _job_ids(database: Database) -> Iterator[str]:
@@ -90,22 +118,26 @@ def _prune_job(
             return session.scalar(select(func.count()).select_from(old.subquery())) or 0
     total = 0
     while True:
-        with database.write() as session:
-            deleted = _delete_runs(session, old.order_by(Run.id).limit(BATCH))
-        total += deleted
-        if deleted < BATCH:
+        with database.read() as session:
+            ids = session.scalars(old.order_by(Run.id).limit(BATCH)).all()
+        _delete_runs(database, ids)
+        total += len(ids)
+        if len(ids) < BATCH:
             break
     _forget_removed_job(database, job_id)
     return total
 
 
-def _delete_runs(session: Session, query: Select[int]) -> int:
-    ids = session.scalars(query).all()
-    for table, column in ((RunLog, RunLog.run_id), (RunStep, RunStep.run_id), (Run, Run.id)):
-        session.execute(
-            delete(table).where(column.in_(ids)).execution_options(synchronize_session=False)
-        )
-    return len(ids)
+def _delete_runs(database: Database, ids: Sequence[int]) -> None:
+    """Delete runs, their lines first and not too many at once."""
+    lines = select(RunLog.run_id, RunLog.seq).where(RunLog.run_id.in_(ids)).limit(LINES)
+    some_lines = delete(RunLog).where(tuple_(RunLog.run_id, RunLog.seq).in_(lines))
+    while ids:
+        with database.write() as session:
+            if _execute(session, some_lines) < LINES:
+                _execute(session, delete(RunStep).where(RunStep.run_id.in_(ids)))
+                _execute(session, delete(Run).where(Run.id.in_(ids)))
+                return
 
 
 def _forget_removed_job(database: Database, job_id: str) -> None:
@@ -115,19 +147,30 @@ def _forget_removed_job(database: Database, job_id: str) -> None:
             ~select(JobRow.id).where(JobRow.id == job_id).exists(),
             ~select(Run.id).where(Run.job_id == job_id).exists(),
         )
-        session.execute(
-            delete(JobHealth)
-            .where(JobHealth.job_id == job_id, *gone)
-            .execution_options(synchronize_session=False)
-        )
+        _execute(session, delete(JobHealth).where(JobHealth.job_id == job_id, *gone))
 
 
-def _prune_statistics(database: Database, cutoff: datetime, *, dry_run: bool) -> int:
-    old = and_(RunStats.hour < cutoff, RunStats.hour > EVER)
+def _delete(
+    database: Database,
+    table: type[Base],
+    key: Sequence[InstrumentedAttribute[Any]],
+    old: ColumnElement[bool],
+    dry_run: bool,  # noqa: FBT001 -- it is passed on
+) -> int:
+    """Delete the rows of `table` that are `old`, or only count them."""
     if dry_run:
         with database.read() as session:
-            return session.scalar(select(func.count()).select_from(RunStats).where(old)) or 0
-    with database.write(touch=False) as session:
-        statement: Delete = delete(RunStats).where(old)
-        result = session.execute(statement.execution_options(synchronize_session=False))
-        return result.rowcount if isinstance(result, CursorResult) else 0
+            return session.scalar(select(func.count()).select_from(table).where(old)) or 0
+    some = delete(table).where(tuple_(*key).in_(select(*key).where(old).limit(BATCH)))
+    total, deleted = 0, BATCH
+    while deleted == BATCH:
+        with database.write(touch=False) as session:
+            deleted = _execute(session, some)
+        total += deleted
+    return total
+
+
+def _execute(session: Session, statement: Delete) -> int:
+    """Delete and return how many rows that were."""
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    return result.rowcount if isinstance(result, CursorResult) else 0

@@ -10,6 +10,12 @@ from dashboard.history import retention
 from dashboard.history.retention import PruneReport, prune
 from dashboard.storage.models import (
     ACTIVE,
+    ALL_JOBS,
+    EVER,
+    AlertDelivery,
+    AlertEvent,
+    AlertProblem,
+    DeliveryState,
     Job,
     JobHealth,
     Run,
@@ -110,6 +116,53 @@ def test_it_goes_in_batches(database: Database, monkeypatch: pytest.MonkeyPatch)
     ids = add(database, *range(120, 100, -1), 1)
     assert prune(database, retention_days=90, keep_runs=0).runs == 20
     assert left(database) == ids[-1:]
+
+
+def test_a_run_with_many_lines_goes_in_several_transactions(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LINES", 10)
+    ids = add(database, 100, 99, 1)
+    with database.write() as session:
+        session.add_all(
+            RunLog(run_id=ids[n % 2], seq=n, at=NOW, level="INFO", logger="x", text="x")
+            for n in range(2, 57)
+        )
+    assert prune(database, retention_days=90, keep_runs=0).runs == 2
+    assert left(database) == ids[2:]
+
+
+def test_alerts_of_the_same_age_go_but_none_that_is_open_or_waits(database: Database) -> None:
+    def problem(age: float | None) -> AlertProblem:
+        closed = None if age is None else NOW - age * DAY
+        about = {"rule_id": 1, "job_name": "a", "problem": "failed", "flapping": False}
+        since = {"since": NOW, "opened_at": NOW, "told_at": NOW, "closed_at": closed}
+        return AlertProblem(job_id=str(age), **about, **since)
+
+    def delivery(age: float | None) -> AlertDelivery:
+        ended = None if age is None else NOW - age * DAY
+        at = {"created_at": NOW - 200 * DAY, "next_try_at": NOW, "ended_at": ended}
+        state = DeliveryState.WAITING if age is None else DeliveryState.SENT
+        about = {"rule_id": 1, "event": AlertEvent.TEST, "channel": "x", "payload": {}}
+        return AlertDelivery(key=str(age), state=state, **about, **at)
+
+    with database.write() as session:
+        session.add_all(problem(age) for age in (None, 100, 91, 1))
+        session.add_all(delivery(age) for age in (None, 100, 91, 1))
+    assert prune(database, retention_days=90, keep_runs=0, dry_run=True).alerts == 2
+    assert prune(database, retention_days=90, keep_runs=0).alerts == 2
+    with database.read() as session:
+        assert set(session.scalars(select(AlertProblem.job_id))) == {"None", "1"}
+        assert set(session.scalars(select(AlertDelivery.key))) == {"None", "1"}
+
+
+def test_counts_since_ever_stay(database: Database) -> None:
+    with database.write() as session:
+        session.add(RunStats(job_id=ALL_JOBS, hour=EVER, succeeded=7))
+        session.add(RunStats(job_id=ALL_JOBS, hour=NOW - 100 * DAY))
+    assert prune(database, retention_days=90, keep_runs=0).statistics == 1
+    with database.read() as session:
+        assert session.get_one(RunStats, (ALL_JOBS, EVER)).succeeded == 7
 
 
 def test_a_removed_job_is_forgotten_with_its_last_run(database: Database) -> None:
