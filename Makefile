@@ -21,7 +21,7 @@ RUNTIME := $(VENV)/.runtime
 PROJECT := $(VENV)/.project
 TOOLS := $(VENV)/.tools
 
-.PHONY: help run test check format bench screenshots lock clean
+.PHONY: help run test check format bench fuzz screenshots lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
@@ -31,6 +31,7 @@ help:
 	@echo "make check        lint, types, layers, templates, migrations"
 	@echo "make format       let ruff rewrite the Python code"
 	@echo "make bench        print the benchmark table"
+	@echo "make fuzz         send a running dashboard ten minutes of requests made up by schemathesis"
 	@echo "make screenshots  redraw the pictures in docs/"
 	@echo "make lock         refresh requirements/ and package-lock.json (ARGS=--upgrade: newest)"
 	@echo "make clean        remove everything that was made here, except instance/"
@@ -57,6 +58,9 @@ format: $(TOOLS)
 
 bench: $(PROJECT) $(TOOLS)
 	@exec $(BIN)/python -m bench $(ARGS)
+
+fuzz: $(PROJECT) $(TOOLS)
+	@exec $(BIN)/python -m scripts.fuzz_api $(ARGS)
 
 screenshots: $(PROJECT) $(TOOLS)
 	@$(BIN)/python -m scripts.system_packages

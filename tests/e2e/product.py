@@ -44,7 +44,7 @@ class Product:
 
 
 @contextmanager
-def running(data: Path, *options: str) -> Iterator[Product]:
+def running(data: Path, *options: str, **environment: str) -> Iterator[Product]:
     """Start a dashboard on a free port; afterwards it has to end cleanly when told to."""
     data.mkdir(parents=True, exist_ok=True)
     log = data / f"{time.monotonic_ns()}.log"
@@ -52,7 +52,7 @@ def running(data: Path, *options: str) -> Iterator[Product]:
         process = subprocess.Popen(
             [sys.executable, ROOT / "run.py", "--port=0", f"--data={data}", *options],
             cwd=ROOT,
-            env=_environment(),
+            env=_environment() | environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

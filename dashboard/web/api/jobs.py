@@ -51,7 +51,8 @@ class JobQuery(Asked):
         Field(description="States and healths, all of which must hold.", default_factory=list),
     ]
     tag: Annotated[
-        list[str], Field(description="Tags, all of which it must have.", default_factory=list)
+        list[Annotated[str, Field(min_length=1)]],
+        Field(description="Tags, all of which it must have.", default_factory=list),
     ]
     limit: Limit = SOME
     after: Cursor = None

@@ -59,8 +59,7 @@ def read_query(model: type[Model]) -> Model:
         if not all(is_storable(text) for text in texts):
             errors.append(FieldError(name, "Holds a character that nothing here can have."))
         if field is not None and _is_list(field.annotation):
-            words = [word.strip() for text in texts for word in text.split(",")]
-            values[name] = [word for word in words if word]
+            values[name] = [word.strip() for text in texts for word in text.split(",")]
         elif len(texts) > 1:
             errors.append(FieldError(name, "Is given more than once."))
         else:

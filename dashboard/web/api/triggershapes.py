@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, WithJsonSchema
 from pydantic.functional_validators import AfterValidator
 
+from dashboard.scheduling.kinds import MOST_TRIGGERS
 from dashboard.web.api.shapes import Asked
 
 Whole = Annotated[int | None, Field(ge=0)]
@@ -102,7 +103,7 @@ class AndTrigger(Asked):
     """When all of several triggers fire at the same moment."""
 
     type: Literal["and"]
-    triggers: list[Trigger]
+    triggers: Annotated[list[Trigger], Field(min_length=1, max_length=MOST_TRIGGERS)]
     timezone: Zone = None
     jitter: Whole = None
 
@@ -111,7 +112,7 @@ class OrTrigger(Asked):
     """Whenever any of several triggers fires."""
 
     type: Literal["or"]
-    triggers: list[Trigger]
+    triggers: Annotated[list[Trigger], Field(min_length=1, max_length=MOST_TRIGGERS)]
     timezone: Zone = None
     jitter: Whole = None
 

@@ -336,6 +336,8 @@ def test_jobs_are_found(site: Site, program: Program, query: str, found: list[st
         ("after=nonsense", "after"),
         ("after=", "after"),
         ("state=dancing", "state"),
+        ("state=", "state"),
+        ("tag=", "tag"),
         ("q=state:dancing", "q"),
         ("q=" + "x" * 1001, "q"),
     ],
