@@ -128,9 +128,26 @@ def test_a_file_that_is_refused_changes_nothing(tmp_path: Path) -> None:
     assert listed["jobs"] == []
 
 
+def test_a_crontab_becomes_jobs(tmp_path: Path) -> None:
+    file, data = tmp_path / "crontab", tmp_path / "data"
+    file.write_text("# Tidy up.\n0 3 * * * /bin/tidy\n@reboot /bin/start\n")
+    off = command("job", "import", str(file), data=data)
+    assert (off.returncode, "DASHBOARD_COMMANDS=1" in off.stderr) == (1, True)
+    on = {"DASHBOARD_COMMANDS": "1"}
+    refused = command("job", "import", str(file), data=data, **on)
+    assert (refused.returncode, "Error: line 3: “@reboot”" in refused.stderr) == (1, True)
+    arguments = ("job", "import", str(file), "--leave-out", "--zone", "Asia/Tokyo")
+    done = command(*arguments, data=data, **on)
+    assert done.stdout == "Added 1, changed 0, left 0 as they were.\n"
+    text = command("job", "export", data=data).stdout
+    assert "crontab: 0 3 * * *" in text
+    assert "timezone: Asia/Tokyo" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "complaint"),
     [
+        (["job", "import", "x.yaml", "--zone", "UTC"], 2, "are for crontabs"),
         (["job", "import", "missing.yaml"], 1, "missing.yaml cannot be read: No such file"),
         (["job", "export", "jobs.txt"], 2, "A file ends with .yaml, .yml or .json"),
         (["job", "export", "--search", "state:odd"], 2, "“odd” is no state"),

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -24,6 +24,7 @@ from dashboard.cli.common import (
 from dashboard.documents import LARGEST, UnusableFile
 from dashboard.history.jobsearch import JobSearch
 from dashboard.services import audit
+from dashboard.services.crontabs import Reading, account_name, read_crontab
 from dashboard.services.imports import Action, carry_out, plan_import
 from dashboard.services.jobfiles import KINDS, jobs_to_write, read_jobs, write_jobs
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dashboard.services.imports import Plan, Step
+    from dashboard.services.jobfiles import JobFile
+    from dashboard.settings import Settings
 
 _KIND = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 _HEADINGS = {
@@ -84,17 +87,22 @@ def _write_whole(path: Path, pieces: Iterator[str]) -> None:
 @click.command("import")
 @click.argument("file", type=click.Path(allow_dash=True, dir_okay=False))
 @click.option("--dry-run", is_flag=True, help="Only say what would happen.")
+@click.option("--crontab", is_flag=True, help="FILE is a crontab; so is one named *.crontab.")
+@click.option("--system", is_flag=True, help="Its lines name an account, as in /etc/crontab.")
+@click.option("--zone", help="The zone of the crontab's machine (the dashboard's own).")
+@click.option("--leave-out", is_flag=True, help="Leave out lines that cannot be converted.")
 @tasks_option
 @storage_options
 def import_(file: str, *, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Add and change jobs as FILE says, all of them or none; `-` is standard input.
 
-    Jobs that are not in the file stay as they are.
+    Jobs that are not in the file stay as they are. A crontab's lines become jobs that run programs.
     """
+    crontab = _CrontabOptions(*(options.pop(name) for name in _CrontabOptions._fields))
     settings = settings_of(**options)
     try:
-        jobs = read_jobs(_content(file), _KIND.get(Path(file).suffix.lower(), ""))
         with_tasks(settings)
+        jobs = _read(file, crontab, settings)
         with opened(**options) as database:
             if dry_run:
                 with database.read() as session:
@@ -109,6 +117,24 @@ def import_(file: str, *, dry_run: bool, as_json: bool, **options: Any) -> None:
     for warning in plan.warnings:
         click.echo(f"Warning: {warning}", err=True)
     answer(as_json, _dry(plan) if dry_run else _done(plan), _as_json(plan, dry_run=dry_run))
+
+
+class _CrontabOptions(NamedTuple):
+    crontab: bool
+    system: bool
+    zone: str | None
+    leave_out: bool
+
+
+def _read(file: str, options: _CrontabOptions, settings: Settings) -> JobFile:
+    path = Path(file)
+    if options.crontab or options.system or "crontab" in {path.name, path.suffix[1:]}:
+        zone = options.zone or settings.timezone
+        reading = Reading(zone, account_name(), options.system, options.leave_out)
+        return read_crontab(_content(file), reading)
+    if options.zone or options.leave_out:
+        raise click.UsageError("--zone and --leave-out are for crontabs.")
+    return read_jobs(_content(file), _KIND.get(path.suffix.lower(), ""))
 
 
 def _kind_of(file: str) -> str:

@@ -250,7 +250,9 @@ def _changes(job: Job, wanted: Wanted, settings: Settings, now: datetime) -> dic
     changes = {
         name: values[name]
         for name in FIELDS
-        if name not in {"id", "trigger"} and values[name] != getattr(job, name)
+        if name not in {"id", "trigger"}
+        and (name in given or not wanted.partial)
+        and values[name] != getattr(job, name)
     }
     if not same:
         changes["trigger"] = given["trigger"]

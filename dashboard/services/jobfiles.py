@@ -63,6 +63,8 @@ class Wanted:
     """None leaves a job that exists as it is."""
     paused_reason: str | None = None
     finished: bool = False
+    partial: bool = False
+    """Whether a field that is left out stays as it is in a job that exists."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where each field stands in the file, by its path; "" is the job itself."""
 
@@ -241,7 +243,8 @@ def _wanted(document: Document, number: int, entry: Any, problems: list[FileProb
     data = {name: value for name, value in entry.items() if name not in _STATE_FIELDS}
     paused, reason = entry.get("paused"), entry.get("paused_reason")
     finished = entry.get("finished", False)
-    wanted = Wanted(data, paused, reason, finished, _lines_of(document, ("jobs", number), entry))
+    lines = _lines_of(document, ("jobs", number), entry)
+    wanted = Wanted(data, paused, reason, finished, lines=lines)
     if not isinstance(data.get("id"), str) or not data["id"]:
         message = "A job in a file needs an id, so that reading it again means the same job."
         problems.append(wanted.problem("id", message))

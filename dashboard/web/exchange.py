@@ -12,10 +12,12 @@ from flask import Blueprint, Response, make_response, request, url_for
 from dashboard.documents import LARGEST, UnusableFile, decoded
 from dashboard.errors import FieldError, Invalid
 from dashboard.history.jobsearch import JobSearch
+from dashboard.services.crontabs import Reading, account_name, read_crontab
 from dashboard.services.imports import Action, StalePlan, carry_out, plan_import
 from dashboard.services.jobfiles import KINDS, jobs_to_write, read_jobs, write_jobs
 from dashboard.storage.models import Role
 from dashboard.web.access import current_actor, role
+from dashboard.web.editor import zone_names
 from dashboard.web.filters import count
 from dashboard.web.rendering import done, render
 from dashboard.web.state import dashboard_state
@@ -32,6 +34,12 @@ blueprint = Blueprint("exchange", __name__)
 LARGEST_UPLOAD = 4_000_000
 """Bytes of a request with a file: the largest file, sent back with longer line ends."""
 
+SOURCES = {
+    "jobs": "Jobs, as an export writes them",
+    "crontab": "A person's crontab (crontab -l)",
+    "system": "A system's crontab (/etc/crontab, /etc/cron.d)",
+}
+
 SHOWN = 200
 """Jobs and problems listed of one kind; a page with ten thousand helps nobody."""
 
@@ -40,23 +48,38 @@ SHOWN = 200
 class Upload:
     """What a person sent: a file, or text in the form's field."""
 
-    content: bytes
+    content: bytes = b""
     name: str = ""
+    kind: str = "jobs"
+    timezone: str = ""
+    leave_out: bool = False
 
     @classmethod
     def of_request(cls) -> Upload:
         """Read the form; a file that was chosen counts more than the text."""
-        file = request.files.get("file")
-        if file is not None and file.filename:
-            return cls(file.read(), file.filename)
-        text = request.form.get("text", "").replace("\r\n", "\n")
-        return cls(text.encode(errors="surrogatepass"))
+        form, file = request.form, request.files.get("file")
+        chosen = file is not None and bool(file.filename)
+        text = form.get("text", "").replace("\r\n", "\n").encode(errors="surrogatepass")
+        return cls(
+            content=file.read() if file is not None and chosen else text,
+            name=(file.filename or "") if file is not None and chosen else "",
+            kind=form.get("kind", "jobs"),
+            timezone=form.get("timezone", "").strip() or dashboard_state().settings.timezone,
+            leave_out="leave_out" in form,
+        )
 
     def read(self) -> JobFile:
         """Return the jobs; raises `UnusableFile`."""
         if not self.content.strip():
             raise UnusableFile.because("Choose a file, or paste its text.")
-        return read_jobs(self.content)
+        if self.kind not in SOURCES:
+            raise UnusableFile.because(f"Choose one of: {', '.join(SOURCES.values())}.")
+        if self.kind == "jobs":
+            return read_jobs(self.content)
+        return read_crontab(
+            self.content,
+            Reading(self.timezone, account_name(), self.kind == "system", self.leave_out),
+        )
 
     @property
     def text(self) -> str:
@@ -92,7 +115,7 @@ def export() -> Response:
 @role(Role.ADMIN)
 def ask() -> Response:
     """Ask for a file."""
-    return _page(Upload(b""))
+    return _page(Upload(timezone=dashboard_state().settings.timezone))
 
 
 @blueprint.post("/jobs/import")
@@ -172,6 +195,8 @@ def _page(
             "exchange/import.html",
             upload=upload,
             largest=LARGEST,
+            sources=SOURCES,
+            zones=zone_names(),
             problems=problems[:SHOWN],
             more_problems=max(0, len(problems) - SHOWN),
             plan=plan,

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dashboard.samples import register_samples
 from dashboard.storage.models import Audit, Job, Role
 from tests.rows import make_job
 from tests.web.site import parse, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bs4 import BeautifulSoup
     from werkzeug.test import TestResponse
@@ -167,6 +168,48 @@ class TestImport:
         with site.database.read() as session:
             (entry,) = session.query(Audit).filter_by(action="job.import")
         assert entry.outcome == "refused"
+
+
+class TestCrontab:
+    @pytest.fixture(autouse=True)
+    def _commands(self) -> Iterator[None]:
+        register_samples(commands=True)
+        yield
+        register_samples()
+
+    def test_it_is_previewed_in_its_zone_and_imported(self, site: Site) -> None:
+        text = "# Tidy up.\n0 3 * * * /bin/tidy\n"
+        fields: dict[str, Any] = {"kind": "crontab", "timezone": "Europe/Berlin"}
+        page = parse(send(site, text, **fields))
+        assert "/bin/tidy cron-bin-tidy" in words(page, ".plan")
+        assert send(site, text, digest=digest_of(page), **fields).status_code == 303
+        with site.database.read() as session:
+            job = session.get_one(Job, "cron-bin-tidy")
+        assert job.trigger["timezone"] == "Europe/Berlin"
+
+    def test_lines_that_cannot_be_converted_may_be_left_out(self, site: Site) -> None:
+        text = f"@reboot a\n@daily {HOSTILE}\n"
+        response = send(site, text, kind="crontab", timezone="")
+        page = parse(response)
+        assert response.status_code == 422
+        assert "1 the file “@reboot” names no time" in words(page, "#problems")
+        assert page.select_one("input[name=leave_out]") is not None
+        page = parse(send(site, text, kind="crontab", timezone="", leave_out="on"))
+        assert "Left out: line 1" in words(page)
+        assert HOSTILE in words(page, ".plan")
+        assert not page.select("script:not([src])")
+
+    @pytest.mark.parametrize(
+        ("fields", "complaint"),
+        [
+            ({"kind": "odd"}, "Choose one of: Jobs"),
+            ({"kind": "crontab", "timezone": "Mars/Base"}, "Mars/Base"),
+            ({"kind": "system"}, "an account stands between"),
+        ],
+    )
+    def test_wrong_choices(self, site: Site, fields: dict[str, Any], complaint: str) -> None:
+        response = send(site, "@daily /bin/a\n", **fields)
+        assert (response.status_code, complaint in response.text) == (422, True)
 
 
 def send_and_confirm(site: Site, text: str) -> None:
