@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.results import Figure
     from bench.scale import Scale
 
-BENCHMARKS = ("drain", "ticking", "pages", "startup", "postgresql", "recording", "preview")
+BENCHMARKS = ("drain", "ticking", "pages", "bulk", "startup", "postgresql", "recording", "preview")
 """Modules of this package with a `measure(scale)`, in the order of the table."""
 
 

@@ -11,6 +11,8 @@
 // data-elapsed    a <time> that counts up from its datetime
 // data-copy="id"  a button that copies the text of the element with that id
 // data-dismiss    a button that closes the toast around it
+// data-select-all="name"  a checkbox for all of that name in the page's table; data-count="name"
+//                 tells how many of them are selected
 // data-shortcut   the element that this key focuses or follows ("/", "g j")
 // data-dialog-open="id"  a button that opens the dialog with that id, where without this file it
 //                        leads to a page that asks the same; data-dialog-close closes it again,
@@ -217,6 +219,28 @@
     acting.delete(button);
     button.closest("[data-toast]")?.remove();
   });
+
+  // -- selecting rows -------------------------------------------------------------------------
+
+  const boxes = (name) => every(`input[type=checkbox][name="${name}"][form]`);
+  const showSelected = () => {
+    for (const place of every("[data-count]")) {
+      const chosen = [...boxes(place.dataset.count)].filter((box) => box.checked).length;
+      place.textContent = `${chosen} selected`;
+    }
+    for (const all of every("[data-select-all]")) {
+      const states = new Set([...boxes(all.dataset.selectAll)].map((box) => box.checked));
+      all.checked = states.has(true) && !states.has(false);
+      all.indeterminate = states.size === 2;
+    }
+  };
+  document.addEventListener("change", ({ target }) => {
+    const name = target.dataset.selectAll;
+    if (name) for (const box of boxes(name)) box.checked = target.checked;
+    showSelected();
+  });
+  document.addEventListener("htmx:after:swap", showSelected);
+  showSelected();
 
   // -- small comforts -------------------------------------------------------------------------
 

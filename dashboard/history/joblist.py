@@ -43,7 +43,7 @@ from dashboard.storage.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import ColumnElement, Row, Select
     from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -176,7 +176,7 @@ def list_jobs(
     Without `count` the total is that of the page.
     """
     cursor = _read_cursor(after, ORDERS[sort])
-    values = {"overdue_before": datetime.now(UTC) - OVERDUE_AFTER, "rows": limit + 1}
+    values = {"overdue_before": _overdue_before(), "rows": limit + 1}
     if cursor is not None:
         values |= {"after_value": cursor[0], "after_id": cursor[1]}
     found: list[Row[*tuple[Any, ...]]] = []
@@ -195,6 +195,21 @@ def list_jobs(
         total=(connection.scalar(_count(search), values) or 0) if count else len(rows),
         after=_make_cursor(rows[-1], ORDERS[sort], valued >= limit) if more else None,
     )
+
+
+def list_targets(
+    session: Session, *, search: JobSearch | None = None, ids: Sequence[str] = (), limit: int
+) -> list[Row[*tuple[Any, ...]]]:
+    """Return what an action on many jobs asks about each: those that match, or those of `ids`."""
+    wanted = select(*_TARGET_COLUMNS).order_by(Job.name, Job.id).limit(limit)
+    if search is None:
+        return list(session.execute(wanted.where(Job.id.in_(ids))).all())
+    wanted = wanted.outerjoin(JobHealth, JobHealth.job_id == Job.id).where(*_conditions(search))
+    return list(session.execute(wanted, {"overdue_before": _overdue_before()}).all())
+
+
+def _overdue_before() -> datetime:
+    return datetime.now(UTC) - OVERDUE_AFTER
 
 
 def is_cursor(cursor: str, *, sort: str = "name") -> bool:
@@ -348,6 +363,14 @@ _JOB_COLUMNS = (
     Job.next_run_time,
     Job.paused_at,
     Job.paused_reason,
+    Job.broken_reason,
+    Job.tags,
+)
+
+_TARGET_COLUMNS = (
+    Job.id,
+    Job.name,
+    Job.paused_at,
     Job.broken_reason,
     Job.tags,
 )

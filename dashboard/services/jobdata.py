@@ -63,7 +63,7 @@ def check_new(data: Mapping[str, Any], settings: Settings, now: datetime) -> dic
     checks.run("max_instances", lambda: _whole(data.get("max_instances", 1), 1, MAX_INSTANCES))
     grace = data.get("misfire_grace_time", settings.misfire_grace)
     checks.run("misfire_grace_time", lambda: _grace(grace))
-    checks.run("tags", lambda: _tags(data.get("tags") or []))
+    checks.run("tags", lambda: check_tags(data.get("tags") or []))
     checks.run("notes", lambda: _notes(data.get("notes") or ""))
     return checks.values_or_raise()
 
@@ -79,8 +79,8 @@ def check_change(
     checks = _Checks(data, settings, now)
     if "id" in data and data["id"] not in (None, "", job.id):
         checks.complain("id", "The id of a job cannot be changed; make a new job instead.")
-    task = checks.task(data.get("task", job.task))
-    if "parameters" in data or task is None or task.name != job.task:
+    if not {"task", "parameters"}.isdisjoint(data):  # all else of a broken job can be changed
+        task = checks.task(data.get("task", job.task))
         given = data.get("parameters", job.parameters)
         checks.run("parameters", lambda: _parameters(task, given))
     if "trigger" in data:
@@ -93,7 +93,7 @@ def check_change(
         "coalesce": _flag,
         "max_instances": lambda value: _whole(value, 1, MAX_INSTANCES),
         "misfire_grace_time": _grace,
-        "tags": _tags,
+        "tags": check_tags,
         "notes": _notes,
     }
     for name, check in simple.items():
@@ -245,7 +245,8 @@ def _grace(value: object) -> int | None:
     return _whole(value, 1, MAX_GRACE)
 
 
-def _tags(value: object) -> list[str]:
+def check_tags(value: object) -> list[str]:
+    """Return tags as they are kept, or raise `ValueError` with a sentence."""
     if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
         message = "Tags are a list of words."
         raise ValueError(message)

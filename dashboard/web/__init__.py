@@ -12,6 +12,7 @@ from flask import Blueprint, request
 from flask_compress import Compress
 
 from dashboard.web import (
+    bulk,
     editor,
     exchange,
     favicon,
@@ -53,6 +54,7 @@ SCREENS = (
     jobs,
     exchange,
     job,
+    bulk,
     editor,
     runs,
     run,

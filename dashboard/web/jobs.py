@@ -17,6 +17,7 @@ from dashboard.history.removed import UNDO_DAYS, list_removed
 from dashboard.scheduling import triggers
 from dashboard.storage.models import Health, JobState, Role
 from dashboard.web.access import role
+from dashboard.web.bulk import offered
 from dashboard.web.filters import duration, percent
 from dashboard.web.moments import Clock
 from dashboard.web.rendering import live_etag, not_modified, piece, render
@@ -66,6 +67,7 @@ def index() -> Response:
         chips=_chips(search, sort),
         total=f"{COUNTED:,}+" if page.total > COUNTED else f"{page.total:,}",
         running=any(job.running for job in page.jobs),
+        bulk_actions=offered(),
         first=_url(query, sort) if request.args.get("after") else None,
         older=_url(query, sort, after=page.after) if page.after else None,
         sort_urls={name: _url(query, name) for name in SORTS},

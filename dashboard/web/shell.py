@@ -44,7 +44,7 @@ class Place:
 
 _PLACES = (
     ("Now", "heartbeat", "now.show", ("now",)),
-    ("Jobs", "calendar-time", "jobs.index", ("jobs", "job", "editor", "exchange")),
+    ("Jobs", "calendar-time", "jobs.index", ("jobs", "job", "editor", "exchange", "bulk")),
     ("Runs", "history", "runs.index", ("runs", "run")),
     ("System", "server", "system.show", ("system",)),
 )

@@ -156,6 +156,16 @@ def test_everybody_can_use_a_dialog(page: Page, sights: dict[str, str]) -> None:
     assert sorted(faults(page)) == []
 
 
+def test_everybody_can_act_on_many_jobs(page: Page, sights: dict[str, str]) -> None:
+    page.goto("/jobs")
+    page.get_by_role("checkbox", name="Select page").check()
+    assert sights
+    assert sorted(faults(page)) == []
+    button(page, "Pause…").click()
+    expect(page.get_by_role("heading", name="Left out")).to_be_visible()
+    assert sorted(faults(page)) == []
+
+
 def test_everybody_can_put_a_form_right(page: Page) -> None:
     page.goto("/jobs/new")
     field(page, "Trigger").select_option(label="Any of")

@@ -262,7 +262,7 @@ class TestNew:
 
 class TestChange:
     def test_only_what_is_named_changes(self) -> None:
-        assert change({"name": "b"}) == {"task": "test.sample", "name": "b"}
+        assert change({"name": "b"}) == {"name": "b"}
 
     @pytest.mark.parametrize("job_id", ["other", ["mine"], {"a": 1}, 5, True])
     def test_the_id_never_changes(self, job_id: Any) -> None:

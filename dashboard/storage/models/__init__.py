@@ -11,6 +11,7 @@ from dashboard.storage.models.alerts import (
     AlertRule,
 )
 from dashboard.storage.models.base import ID_LENGTH, Base, UtcDateTime
+from dashboard.storage.models.bulk import Bulk
 from dashboard.storage.models.health import (
     ALL_JOBS,
     DURATION_BOUNDS,
@@ -67,6 +68,7 @@ __all__ = [
     "ApiToken",
     "Audit",
     "Base",
+    "Bulk",
     "DeliveryState",
     "Health",
     "Job",

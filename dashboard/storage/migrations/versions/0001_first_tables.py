@@ -38,6 +38,7 @@ def upgrade() -> None:
     _lease()
     _scheduler_life()
     _revision()
+    _bulk()
 
 
 def _job() -> None:
@@ -612,3 +613,23 @@ def _revision() -> None:
     )
     # The one row it ever has.
     op.bulk_insert(table, [{"id": 1, "number": 0}])
+
+
+def _bulk() -> None:
+    op.create_table(
+        "bulk",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("created_by", sa.String(length=191), nullable=False),
+        sa.Column("action", sa.String(length=16), nullable=False),
+        sa.Column("search", sa.Text(), nullable=True),
+        sa.Column("targets", sa.JSON(), nullable=False),
+        sa.Column("left_out", sa.JSON(), nullable=False),
+        sa.Column("started_at", MOMENT, nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("tag", sa.String(length=191), nullable=True),
+        sa.Column("position", NUMBER, nullable=False),
+        sa.Column("refused", NUMBER, nullable=False),
+        sa.Column("why_refused", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
