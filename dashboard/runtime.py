@@ -6,20 +6,25 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dashboard.alerting.alerting import Alerting
 from dashboard.capture import install_capture, uninstall_capture
 from dashboard.history.recorder import Recorder
 from dashboard.scheduling.leader import Identity
+from dashboard.scheduling.listener import Listener
+from dashboard.scheduling.presence import Presence
 from dashboard.scheduling.scheduler import DashboardScheduler
 from dashboard.scheduling.workers import import_tasks
 from dashboard.services.accounts import FIRST_ACCOUNT, ensure_first_account
 from dashboard.services.status import scheduler_status
 from dashboard.storage.db import Database
 from dashboard.storage.migrate import upgrade
+from dashboard.storage.models import ProcessKind
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from dashboard.settings import Settings
     from dashboard.tasks import LoadProblem
 
@@ -39,6 +44,8 @@ class Runtime:
     database: Database
     recorder: Recorder
     scheduler: DashboardScheduler
+    presence: Presence
+    listener: Listener
     alerting: Alerting
     load_problems: list[LoadProblem]
 
@@ -46,7 +53,9 @@ class Runtime:
         """Begin to schedule, or to stand by while another process leads."""
         install_capture()
         self.recorder.start()
+        self.presence.start()
         self.scheduler.start()
+        self.listener.start()
         self.alerting.start()
 
     def stop(self, grace: float | None = None) -> bool:
@@ -54,7 +63,9 @@ class Runtime:
 
         Returns False when runs had to be left behind. Stopping twice is harmless.
         """
+        self.listener.stop()
         ended = self.scheduler.stop(self.settings.shutdown_grace if grace is None else grace)
+        self.presence.stop(timeout=1)
         written = self.recorder.stop(timeout=5)
         self.alerting.stop(timeout=ALERTS)
         if not written:
@@ -71,10 +82,12 @@ def product_version() -> str:
         return "0+unknown"
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(
+    settings: Settings, *, gate: AbstractContextManager[Any] | None = None
+) -> Database:
     """Open the database of the settings and bring it to this version's schema."""
     settings.prepare_data_folder()
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, gate=gate)
     upgrade(database)
     return database
 
@@ -87,9 +100,13 @@ def make_runtime(settings: Settings) -> Runtime:
     database = open_database(settings)
     identity = Identity.of_this_process()
     recorder = Recorder(database, identity.process)
-    scheduler = DashboardScheduler(
-        database, recorder, identity, settings, version=product_version()
+    version = product_version()
+    scheduler = DashboardScheduler(database, recorder, identity, settings, version=version)
+    presence = Presence(
+        database, identity, ProcessKind.DASHBOARD, seconds=settings.lease_seconds, version=version
     )
+    presence.tell(lambda: scheduler.workforce.problem)
+    listener = Listener(database, scheduler.wakeup)
     alerting = Alerting(
         database,
         settings,
@@ -97,7 +114,7 @@ def make_runtime(settings: Settings) -> Runtime:
         status=partial(scheduler_status, process=identity.process),
         works=lambda: scheduler.works and recorder.failing_since is None,
     )
-    return Runtime(settings, database, recorder, scheduler, alerting, problems)
+    return Runtime(settings, database, recorder, scheduler, presence, listener, alerting, problems)
 
 
 def announce_first_account(runtime: Runtime) -> None:

@@ -7,8 +7,10 @@ Command-line options are the same settings under the same names and win over the
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from functools import cached_property
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +22,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from dashboard.errors import FieldError, Invalid
 
 PREFIX = "DASHBOARD_"
+
+THREADS = "threads"
+PROCESSES = "processes"
+CELERY = "celery"
+QUEUE_NAME = r"[a-z0-9_-]{1,20}"
+EXECUTOR_NAME = rf"{THREADS}|{PROCESSES}|{CELERY}(:{QUEUE_NAME})?"
 
 
 class Settings(BaseSettings):
@@ -66,6 +74,16 @@ class Settings(BaseSettings):
     )
     threads: int = Field(20, ge=1, le=1000, description="Runs at once in the thread executor.")
     processes: int = Field(2, ge=1, le=256, description="Runs at once in the process executor.")
+    celery_broker: SecretStr | None = Field(
+        None,
+        description="URL of the broker (Redis or RabbitMQ) of Celery workers, such as"
+        " `redis://broker:6379/0`; without it there is no Celery.",
+    )
+    celery_queues: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Further queues, separated by commas: `gpu` makes the executor `celery:gpu`,"
+        " for the workers started with `--queues gpu`.",
+    )
     misfire_grace: int = Field(
         60,
         ge=1,
@@ -103,12 +121,29 @@ class Settings(BaseSettings):
         "", description="Address people use; with https, cookies are sent over TLS only."
     )
 
-    @field_validator("tasks", "probes", mode="before")
+    @field_validator("tasks", "probes", "celery_queues", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         """Accept `a,b` from the environment as well as a list from the command line."""
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("celery_broker")
+    @classmethod
+    def _has_celery(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and find_spec("celery") is None:
+            message = "it needs Celery: pip install 'apscheduler-dashboard[celery]'"
+            raise ValueError(message)
+        return value
+
+    @field_validator("celery_queues")
+    @classmethod
+    def _queue_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(QUEUE_NAME, name):
+                message = f"“{name}” cannot name a queue; use up to 20 of a-z, 0-9, _ and -"
+                raise ValueError(message)
         return value
 
     @field_validator("timezone")
@@ -141,6 +176,23 @@ class Settings(BaseSettings):
     def behind_tls(self) -> bool:
         """Whether people use https, so that cookies need never go over anything else."""
         return self.public_url.startswith("https://")
+
+    @cached_property
+    def executors(self) -> tuple[str, ...]:
+        """The executors that jobs can choose."""
+        return (THREADS, PROCESSES, *self.celery_executors)
+
+    @cached_property
+    def celery_executors(self) -> tuple[str, ...]:
+        """Those whose runs go to Celery workers; the plain one is served unless told otherwise."""
+        if not self.celery_broker:
+            return ()
+        return (CELERY, *(f"{CELERY}:{queue}" for queue in self.celery_queues))
+
+    @property
+    def broker_url(self) -> str:
+        """The URL of Celery's broker, its password included."""
+        return self.celery_broker.get_secret_value() if self.celery_broker else ""
 
     @cached_property
     def database_url(self) -> str:

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from dashboard.errors import NotFound
 from dashboard.parameters import Parameters
+from dashboard.settings import CELERY, EXECUTOR_NAME, PROCESSES, THREADS
 from dashboard.texts import error_type, text_of, traceback_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-EXECUTORS = ("threads", "processes", "celery")
 MOST_RETRIES = 100
 LONGEST_NAME = 191
 _TRACEBACK_BYTES = 16 * 1024
@@ -178,8 +178,11 @@ def _check_options(name: str | None, executor: object, timeout: object, retries:
             f" begin with a letter, digit or _, at most {LONGEST_NAME} characters."
         )
         raise ValueError(message)
-    if executor not in EXECUTORS:
-        message = f"executor={executor!r} is not known; choose one of {', '.join(EXECUTORS)}."
+    if not re.fullmatch(EXECUTOR_NAME, str(executor)):
+        message = (
+            f"executor={executor!r} is not known; choose one of {THREADS}, {PROCESSES},"
+            f" {CELERY} (or {CELERY}:QUEUE)."
+        )
         raise ValueError(message)
     if timeout is not None:
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):

@@ -90,10 +90,10 @@ def _start_postgresql(control: Sequence[str], log: Path, identity: dict[str, Any
 
 
 @contextmanager
-def redis_server(program: str) -> Iterator[str]:
+def redis_server(program: str, *, port: int = 0) -> Iterator[str]:
     """Run Redis and yield its URL. It keeps nothing on disk."""
     with tempfile.TemporaryDirectory(prefix="dashboard-redis-") as folder:
-        process, port = _start_redis(program, folder)
+        process, port = _start_redis(program, folder, port)
         try:
             yield f"redis://127.0.0.1:{port}/0"
         finally:
@@ -101,12 +101,12 @@ def redis_server(program: str) -> Iterator[str]:
             process.communicate()
 
 
-def _start_redis(program: str, folder: str) -> tuple[subprocess.Popen[str], int]:
+def _start_redis(program: str, folder: str, wanted: int) -> tuple[subprocess.Popen[str], int]:
     """Start the server and wait until it says that it accepts connections."""
     command = [program, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
     said: list[str] = []
     for _ in range(STARTS):
-        port = free_port()
+        port = wanted or free_port()
         process = subprocess.Popen(
             [*command, "--port", str(port)], stdout=subprocess.PIPE, text=True, errors="replace"
         )

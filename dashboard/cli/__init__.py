@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.cli.common import fail
 from dashboard.cli.jobs import job
 from dashboard.cli.people import user
-from dashboard.cli.serving import run
+from dashboard.cli.serving import run, worker
 from dashboard.cli.tokens import token
 from dashboard.cli.upkeep import db, prune
 from dashboard.errors import DashboardError
@@ -19,7 +19,7 @@ def cli() -> None:
     """Run and look after an operations dashboard for scheduled Python jobs."""
 
 
-for _command in (run, user, token, job, prune, db):
+for _command in (run, worker, user, token, job, prune, db):
     cli.add_command(_command)
 
 

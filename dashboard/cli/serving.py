@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,32 @@ def run(**options: Any) -> None:
         raise SystemExit(serve(settings))
     except OSError as error:
         fail(f"cannot start: {error}")
+
+
+@click.command()
+@click.option("--queues", default="default", help="Queues to serve, separated by commas (default).")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1000), help="Runs at once (the number of processors)."
+)
+@click.option("--data", type=click.Path(path_type=Path), help="Data folder (instance).")
+@click.option("--database", help="Database URL (an SQLite file in the data folder).")
+@click.option("--tasks", multiple=True, help="Module or .py file that registers tasks; repeatable.")
+@click.option("--shutdown-grace", type=float, help="Seconds that runs get to end at stop (30).")
+def worker(queues: str, concurrency: int | None, **options: Any) -> None:
+    """Execute runs as a Celery worker until Ctrl-C or SIGTERM."""
+    options["tasks"] = options["tasks"] or None
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    settings = settings_of(**options)
+    if not settings.celery_broker:
+        raise click.UsageError("DASHBOARD_CELERY_BROKER is not set: there is nothing to serve.")
+    names = [name.strip() for name in queues.split(",") if name.strip()]
+    if unknown := sorted(set(names) - {"default", *settings.celery_queues}):
+        raise click.UsageError(
+            f"There is no queue {', '.join(unknown)}; name it in DASHBOARD_CELERY_QUEUES."
+        )
+    from dashboard.worker import work  # noqa: PLC0415 -- an extra, and slow to import
+
+    raise SystemExit(work(settings, names, concurrency or os.cpu_count() or 1))

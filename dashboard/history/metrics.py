@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select
 
 from dashboard.history.health import COUNTED
 from dashboard.history.problems import problem_counts
-from dashboard.history.system import Load, read_loads
+from dashboard.history.system import Load, Member, read_loads, read_members
 from dashboard.storage.models import (
     ALL_JOBS,
     DURATION_BOUNDS,
@@ -62,6 +62,7 @@ class Figures:
     problems: dict[str, int]
     loads: dict[str, Load]
     oldest_queued: datetime | None
+    members: list[Member]
 
 
 def read_figures(session: Session, now: datetime, *, most_jobs: int) -> Figures:
@@ -75,6 +76,7 @@ def read_figures(session: Session, now: datetime, *, most_jobs: int) -> Figures:
         problems=problem_counts(session, now),
         loads=loads,
         oldest_queued=oldest,
+        members=read_members(session),
     )
 
 

@@ -100,6 +100,10 @@ class Recorder:
         if outcome is not None:
             self._put(outcome)
 
+    def end(self, outcome: Outcome) -> None:
+        """Take how a run ended from whoever executed it without APScheduler."""
+        self._put(outcome)
+
     def hold_back(self, late: bool) -> None:  # noqa: FBT001 -- it is all there is to say
         """Say whether runs are late: then what has ended is written a moment later."""
         if self._held_back != late:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, text
 
-from dashboard.storage.models import ACTIVE_RUN, Run, RunState, SchedulerLife
+from dashboard.storage.models import ACTIVE_RUN, Process, Run, RunState, SchedulerLife
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from sqlalchemy.orm import Session
@@ -20,6 +21,8 @@ LIVES = 20
 
 LOOKED_AT = 10_000
 """Active runs that are counted, at most."""
+
+_OLDEST_QUEUED = select(Run.queued_at).where(Run.state == RunState.QUEUED).order_by(Run.id).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,14 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """One process that takes part, and how many runs it is executing."""
+
+    row: Process
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseFacts:
     """What kind of database this is."""
 
@@ -54,16 +65,26 @@ class SystemFacts:
     """Everything the page System asks the database."""
 
     lives: list[Life]
+    members: list[Member]
     loads: dict[str, Load]
     oldest_queued: datetime | None
     database: DatabaseFacts
+
+    @property
+    def counted_all(self) -> bool:
+        """Whether the loads are exact; with very many active runs they are at least so much."""
+        return sum(load.running + load.queued for load in self.loads.values()) < LOOKED_AT
 
 
 def read_system(session: Session) -> SystemFacts:
     """Read the page System."""
     loads, oldest = read_loads(session)
     return SystemFacts(
-        lives=_lives(session), loads=loads, oldest_queued=oldest, database=_database(session)
+        lives=_lives(session),
+        members=read_members(session),
+        loads=loads,
+        oldest_queued=oldest,
+        database=_database(session),
     )
 
 
@@ -80,18 +101,13 @@ def _lives(session: Session) -> list[Life]:
 
 def read_loads(session: Session) -> tuple[dict[str, Load], datetime | None]:
     """Return what each executor has to do, and since when the oldest queued run waits."""
-    active = (
-        select(Run.executor, Run.state, Run.queued_at)
-        .where(text(ACTIVE_RUN))
-        .limit(LOOKED_AT)
-        .subquery()
-    )
+    active = select(Run.executor, Run.state).where(text(ACTIVE_RUN)).limit(LOOKED_AT).subquery()
     counted = session.execute(
-        select(
-            active.c.executor, active.c.state, func.count(), func.min(active.c.queued_at)
-        ).group_by(active.c.executor, active.c.state)
+        select(active.c.executor, active.c.state, func.count()).group_by(
+            active.c.executor, active.c.state
+        )
     ).all()
-    numbers = {(executor, state): number for executor, state, number, _ in counted}
+    numbers = {(executor, state): number for executor, state, number in counted}
     loads = {
         executor: Load(
             running=numbers.get((executor, RunState.RUNNING), 0),
@@ -99,8 +115,28 @@ def read_loads(session: Session) -> tuple[dict[str, Load], datetime | None]:
         )
         for executor, _ in numbers
     }
-    waiting = [since for _, state, _, since in counted if state is RunState.QUEUED]
-    return loads, min(waiting, default=None)
+    return loads, session.scalar(_OLDEST_QUEUED)
+
+
+def read_members(session: Session) -> list[Member]:
+    """Return the processes that take part, and how many runs each is executing."""
+    mine = (
+        select(func.count())
+        .select_from(Run)
+        .where(Run.state == RunState.RUNNING, Run.process == Process.process)
+        .scalar_subquery()
+    )
+    order = Process.kind, Process.host, Process.pid
+    return [Member(*row) for row in session.execute(select(Process, mine).order_by(*order))]
+
+
+def places_of_workers(members: Iterable[Member]) -> dict[str, int]:
+    """Return how many runs Celery's workers can execute at once, by executor."""
+    places: dict[str, int] = {}
+    for member in members:
+        for executor in member.row.executors:
+            places[executor] = places.get(executor, 0) + member.row.places
+    return places
 
 
 def _database(session: Session) -> DatabaseFacts:

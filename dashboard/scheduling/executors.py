@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from dashboard.records import RunSink
     from dashboard.settings import Settings
 
-THREADS = "threads"
-PROCESSES = "processes"
-EXECUTOR_NAMES = (THREADS, PROCESSES)
 
 AHEAD = 5
 """How many times its capacity a pool takes while its runs are over sooner than the next tick."""

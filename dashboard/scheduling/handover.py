@@ -10,18 +10,21 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 -- a dataclass field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, case, func, literal_column, select, text, update
+from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select, text, update
 
 from dashboard.history.health import ROWS_A_QUERY, FinishedRun, batches, count_finished
 from dashboard.records import RunIdentity
 from dashboard.scheduling.claims import is_too_late, too_late
 from dashboard.scheduling.executors import Claim
+from dashboard.settings import CELERY
 from dashboard.storage.models import (
     ACTIVE_RUN,
     CANCEL_ASKED,
     QUEUED_RUN,
     Job,
     Origin,
+    Process,
+    ProcessKind,
     Run,
     RunState,
 )
@@ -54,16 +57,26 @@ _GIVE_BACK = (
     .values(state=RunState.QUEUED, started_at=None, host=None, process=None)
 )
 _CANCEL_ASKED = select(Run.id).where(text(CANCEL_ASKED), Run.process == bindparam("in_process"))
-_ANY_QUEUED = select(Run.id).where(text(QUEUED_RUN)).limit(1)
+_SEND = (
+    update(Run).where(Run.id.in_(bindparam("ids", expanding=True))).values(sent_at=bindparam("now"))
+)
+_ANY_QUEUED = select(Run.id).where(text(QUEUED_RUN), Run.sent_at.is_(None)).limit(1)
 
 
 def _waiting() -> Select[Any]:
-    """Select the oldest queued runs of an executor whose job has an instance to spare."""
+    """Select the oldest queued runs of an executor whose job has an instance to spare.
+
+    What is on its way to a worker takes up an instance as if it ran.
+    """
     busy = Run.__table__.alias("busy")
     running = (
         select(func.count())
         .select_from(busy)
-        .where(busy.c.job_id == Run.job_id, text("busy." + ACTIVE_RUN), busy.c.state == "running")
+        .where(
+            busy.c.job_id == Run.job_id,
+            text("busy." + ACTIVE_RUN),
+            or_(busy.c.state == "running", busy.c.sent_at.is_not(None)),
+        )
         .correlate(Run)
         .scalar_subquery()
     )
@@ -84,6 +97,7 @@ def _waiting() -> Select[Any]:
         .where(
             Run.state == literal_column("'queued'"),  # as the index says it: QUEUED_RUN
             Run.executor == bindparam("of_executor"),
+            Run.sent_at.is_(None),
             running < Job.max_instances,
         )
         .order_by(Run.id)
@@ -117,9 +131,13 @@ class HandOver:
 def hand_over(
     connection: Connection, now: datetime, free: Mapping[str, int], identity: Identity
 ) -> HandOver:
-    """Mark as many queued runs `running` as their executors have free slots."""
+    """Mark as many queued runs `running` as their executors have free slots.
+
+    Those for Celery stay queued and are marked as sent: the worker that takes one will start it.
+    """
     result = HandOver()
     starting: list[int] = []
+    sending: list[int] = []
     missed: list[Row[Any]] = []
     for executor, slots in free.items():
         if slots <= 0:
@@ -128,12 +146,13 @@ def hand_over(
         waiting = connection.execute(_WAITING, values).all()
         result.more = result.more or len(waiting) == slots
         chosen = result.claims.setdefault(executor, [])
+        marked = sending if executor.startswith(CELERY) else starting
         for run in _within_max_instances(waiting):
             late = is_too_late(run.scheduled_at, now, run.misfire_grace_time)
             if late and run.origin is Origin.SCHEDULE:
                 missed.append(run)
                 continue
-            starting.append(run.id)
+            marked.append(run.id)
             chosen.append(
                 Claim(
                     task=run.task,
@@ -147,7 +166,9 @@ def hand_over(
                 )
             )
     _start(connection, starting, now, identity)
-    _miss(connection, missed, now)
+    for ids in batches(sending, ROWS_A_QUERY):
+        connection.execute(_SEND, {"ids": ids, "now": now})
+    miss(connection, missed, now)
     result.missed = [(run.job_id, run.scheduled_at) for run in missed]
     return result
 
@@ -215,7 +236,8 @@ def _start(
         )
 
 
-def _miss(connection: Connection, runs: Sequence[Row[Any]], now: datetime) -> None:
+def miss(connection: Connection, runs: Sequence[Row[Any]], now: datetime) -> None:
+    """End queued runs that could not start within their misfire grace time."""
     for run in runs:
         reason = too_late(run.scheduled_at, now, run.misfire_grace_time)
         connection.execute(
@@ -232,10 +254,32 @@ def _miss(connection: Connection, runs: Sequence[Row[Any]], now: datetime) -> No
     )
 
 
+LOST = "The process that ran it died or was stopped."
+_WORKERS = select(Process.process).where(Process.kind == ProcessKind.WORKER)
+
+
 def interrupt_orphans(connection: Connection, now: datetime, identity: Identity) -> int:
-    """End the runs that other processes left running: called by a process that begins to lead."""
-    reason = "The process that ran it died or was stopped."
-    return _interrupt(connection, Run.process != identity.process, now, reason)
+    """End the runs that other processes left running: called by a process that begins to lead.
+
+    Workers go on whoever leads: theirs end with `interrupt_lost` when they are lost.
+    """
+    others = and_(Run.process != identity.process, Run.process.not_in(_WORKERS))
+    return _interrupt(connection, others, now, LOST)
+
+
+def interrupt_lost(connection: Connection, now: datetime) -> int:
+    """End the runs of workers that are not there any more: called after lost ones are forgotten."""
+    theirs = and_(Run.executor.startswith(CELERY), Run.process.not_in(_WORKERS))
+    return _interrupt(connection, theirs, now, "The worker that ran it died or was cut off.")
+
+
+def interrupt_killed(
+    connection: Connection, run_ids: Sequence[int], now: datetime, identity: Identity
+) -> None:
+    """End runs of this process whose own children died."""
+    theirs = and_(Run.id.in_(run_ids), Run.process == identity.process)
+    reason = "Its worker process died. It may have been killed or crashed."
+    _interrupt(connection, theirs, now, reason)
 
 
 def interrupt_own(connection: Connection, now: datetime, identity: Identity) -> int:

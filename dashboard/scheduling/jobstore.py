@@ -22,7 +22,6 @@ from dashboard.errors import DashboardError
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.scheduling import triggers
 from dashboard.scheduling.claims import NO_MORE_FIRE_TIMES
-from dashboard.scheduling.executors import EXECUTOR_NAMES
 from dashboard.storage.models import ACTIVE_RUN, ID_LENGTH, Job, JobHealth, Run, RunState
 from dashboard.tasks import Task, all_tasks, get_task
 
@@ -128,9 +127,10 @@ def cancel_queued(session: Session, job_id: str, now: datetime) -> None:
 class TableJobStore(BaseJobStore):
     """The table `job` as an APScheduler job store. It never deletes what it cannot read."""
 
-    def __init__(self, database: Database) -> None:
-        """Serve the jobs of `database`."""
+    def __init__(self, database: Database, executors: Collection[str]) -> None:
+        """Serve the jobs of `database`, for the executors that there are."""
         self._database = database
+        self._executors = executors
 
     def lookup_job(self, job_id: str) -> StockJob | None:
         """Return one job; None for one that is unknown or broken."""
@@ -161,7 +161,9 @@ class TableJobStore(BaseJobStore):
         for arguments that do not fit the task.
         """
         now = datetime.now(UTC)
-        row = Job(id=job.id, **_columns(job), tags=[], created_at=now, created_by=CODE)
+        row = Job(
+            id=job.id, **_columns(job, self._executors), tags=[], created_at=now, created_by=CODE
+        )
         row.updated_at, row.updated_by = now, CODE
         row.next_run_time = job.next_run_time
         if job.next_run_time is None:
@@ -181,7 +183,7 @@ class TableJobStore(BaseJobStore):
         Raises as `add_job` does, and `JobLookupError`.
         """
         now = datetime.now(UTC)
-        columns = _columns(job)
+        columns = _columns(job, self._executors)
         with self._database.write() as session:
             row = _locked(session, job.id)
             rescheduled = columns["trigger"] != row.trigger
@@ -192,7 +194,7 @@ class TableJobStore(BaseJobStore):
                     _stop(row, now)
             elif row.paused_at is None:
                 row.next_run_time, row.finished_reason = job.next_run_time, None
-            row.broken_reason = why_broken(row, EXECUTOR_NAMES)
+            row.broken_reason = why_broken(row, self._executors)
             _touch(row, now)
 
     def resume_job(self, job_id: str) -> None:
@@ -257,13 +259,13 @@ class TableJobStore(BaseJobStore):
         return job
 
 
-def _columns(job: StockJob) -> dict[str, Any]:
+def _columns(job: StockJob, executors: Collection[str]) -> dict[str, Any]:
     """Return what a stock job says, as columns of its row."""
     task = _task_of(job.func)
     schedule = triggers.from_trigger(job.trigger)
     executor = task.executor if job.executor == "default" else job.executor
-    if executor not in EXECUTOR_NAMES:
-        known = ", ".join(EXECUTOR_NAMES)
+    if executor not in executors:
+        known = ", ".join(executors)
         message = f"there is no executor {executor!r} in the dashboard; there are {known}"
         raise ValueError(message)
     given = inspect.signature(task.function).bind(*job.args, **job.kwargs).arguments

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Update
     from sqlalchemy.orm import Session
 
+    from dashboard.storage.models import Process
+
 SCHEDULER = "scheduler"
 
 # Statements of the hot path are built once: building one costs five times its execution.
@@ -110,7 +112,7 @@ class Leadership:
         now = database_now(session)
         if lease.holder == self.identity.process:
             return lease.until - now < self._length * 2 / 3
-        return lease.until <= now or self._is_dead(lease)
+        return lease.until <= now or is_gone(lease, self.identity)
 
     def hold(self, session: Session) -> bool:
         """Take or keep the lease inside the caller's write transaction; True while leading.
@@ -125,7 +127,7 @@ class Leadership:
                 return True
         if not self._take(session, now, _TAKE_MINE_OR_EXPIRED):
             lease = session.get_one(Lease, SCHEDULER)
-            dead = self._is_dead(lease)
+            dead = is_gone(lease, self.identity)
             if not (dead and self._take(session, now, _TAKE_FROM, other=lease.holder)):
                 self.leading = False
                 self._life = None
@@ -195,22 +197,23 @@ class Leadership:
         session.flush()
         self._life = life.id
 
-    def _is_dead(self, lease: Lease) -> bool:
-        """Say whether the holder was a process of this machine that is gone.
 
-        Only then need nobody wait for the lease to run out: after a crash, the restarted process
-        leads at once.
-        """
-        if lease.machine != self.identity.machine or not lease.holder:
-            return False
-        try:
-            holder = psutil.Process(lease.pid)
-            zombie = holder.status() == psutil.STATUS_ZOMBIE
-            return zombie or abs(holder.create_time() - lease.pid_started) > 1
-        except psutil.NoSuchProcess:
-            return True
-        except psutil.Error:
-            return False
+def is_gone(holder: Lease | Process, identity: Identity) -> bool:
+    """Say whether `holder` was a process of the machine of `identity` and is no more.
+
+    Only then need nobody wait for the lease to run out: after a crash, the restarted process
+    leads at once.
+    """
+    if holder.machine != identity.machine or not holder.pid:
+        return False
+    try:
+        process = psutil.Process(holder.pid)
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+        return zombie or abs(process.create_time() - holder.pid_started) > 1
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
 
 
 def database_now(session: Session) -> datetime:

@@ -35,14 +35,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.scheduling import claims, handover, jobstore
 from dashboard.scheduling.executors import (
     PATIENCE,
-    PROCESSES,
-    THREADS,
     ProcessRunExecutor,
     RunExecutor,
     ThreadRunExecutor,
 )
 from dashboard.scheduling.leader import Identity, Leadership
-from dashboard.storage.db import raise_revision
+from dashboard.scheduling.workforce import Workforce
+from dashboard.settings import PROCESSES, THREADS
+from dashboard.storage.db import announce, raise_revision
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -102,7 +102,7 @@ class DashboardScheduler(BackgroundScheduler):
         self._cancels_seen = 0.0  # when, by the monotonic clock, the last look for them was
         self._worked_at = -math.inf  # by the monotonic clock
         self._hot = True  # the last tick found work: look again without asking first
-        self._rows = jobstore.TableJobStore(database)
+        self._rows = jobstore.TableJobStore(database, settings.executors)
         # APScheduler's own grace is one second, which any busy moment exceeds.
         defaults = {"misfire_grace_time": settings.misfire_grace}
         super().__init__(timezone=UTC, job_defaults=defaults)
@@ -113,12 +113,15 @@ class DashboardScheduler(BackgroundScheduler):
         ):
             executor.when_free(self._slot_freed)
             self.add_executor(executor, alias)
+        self.workforce = Workforce(database, identity, settings, look=self._look)
+        for queue, remote in self.workforce.executors().items():
+            self.add_executor(remote, queue)
         recorder.when_written(self._history_written)
         self.add_listener(recorder.on_event, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
 
     @property
     def executors(self) -> dict[str, RunExecutor]:
-        """The executors that take claimed runs, by alias."""
+        """The executors of this process, which take claimed runs, by alias."""
         return {
             alias: executor
             for alias, executor in self._executors.items()
@@ -215,7 +218,8 @@ class DashboardScheduler(BackgroundScheduler):
             next_due = jobstore.next_due(session)
             if next_due is not None and next_due <= datetime.now(UTC):
                 return True
-            return self._any_free() and handover.anything_queued(session.connection())
+            free = self._any_free() or self.workforce.waited_for
+            return free and handover.anything_queued(session.connection())
 
     def _until_next(self) -> float:
         """Return the seconds until the next job is due or the next look is."""
@@ -224,6 +228,7 @@ class DashboardScheduler(BackgroundScheduler):
         look = PATIENCE if self._any_overfull() else self._look
         with self.database.read() as session:
             next_due = jobstore.next_due(session)
+        look = self.workforce.next_look(look)
         if next_due is None:
             return look
         return min(look, max(0.0, (next_due - datetime.now(UTC)).total_seconds()))
@@ -231,6 +236,7 @@ class DashboardScheduler(BackgroundScheduler):
     def _tick(self) -> bool:
         """Claim what is due, hand over what can start; say whether there may be more at once."""
         try:
+            self._look_after_workers()
             found = self._claim()
         except BaseException:
             self.leadership.undo()
@@ -241,7 +247,7 @@ class DashboardScheduler(BackgroundScheduler):
         # Committed: from here on these runs are ours to start, and nobody else's.
         due, handed = found
         for alias, batch in handed.claims.items():
-            self.executors[alias].hand_over(batch)
+            self._executors[alias].hand_over(batch)
         self._announce(due, handed)
         return due.more or due.any or handed.any
 
@@ -269,15 +275,28 @@ class DashboardScheduler(BackgroundScheduler):
                 alias: executor.room() - len(doubtful.get(alias, ()))
                 for alias, executor in self.executors.items()
             }
-            handed = handover.hand_over(connection, now, free, self.identity)
+            remote = self.workforce.room(connection)
+            handed = handover.hand_over(connection, now, free | remote, self.identity)
             handed.add(doubtful)
             if due.any or handed.any or not was_leading:
                 raise_revision(session)
             self._backlog = handed.more or handover.anything_queued(connection)
+            self.workforce.note(handed, backlog=self._backlog)
             full = min(free.values()) <= 0
             self._recorder.hold_back(due.more or handed.more or (full and self._backlog))
             self._doubtful = handed.claims
         return due, handed
+
+    def _look_after_workers(self) -> None:
+        """Now and then see to the workers, in a transaction of its own.
+
+        Counting runs that ended locks rows in a certain order, once a transaction.
+        """
+        if not (self.leadership.leading and self.workforce.is_due):
+            return
+        with self.database.write(touch=False) as session:
+            if self.state != STATE_STOPPED and self.leadership.hold(session):
+                self.workforce.look_after(session, datetime.now(UTC))
 
     def _in_flight(self) -> list[int]:
         """Return the runs of this process that have not ended, or may yet be started."""
@@ -293,7 +312,7 @@ class DashboardScheduler(BackgroundScheduler):
     def _take_over(self, session: Session, now: datetime) -> None:
         """Set right what the previous leader left, in the transaction that takes the lease."""
         interrupted = handover.interrupt_orphans(session.connection(), now, self.identity)
-        jobstore.recheck_jobs(session, now, set(self.executors))
+        jobstore.recheck_jobs(session, now, self.settings.executors)
         logger.info("leading from now on; %d runs were interrupted before", interrupted)
 
     def _announce(self, due: claims.Due, handed: handover.HandOver) -> None:
@@ -335,7 +354,7 @@ class DashboardScheduler(BackgroundScheduler):
         if not ended:
             for executor in executors:
                 executor.cancel()
-        for executor in executors:
+        for executor in self._executors.values():
             executor.shutdown(wait=False)
         if self._recorder.flush(timeout=5) and not self._thread.is_alive():
             self._leave()
@@ -356,6 +375,7 @@ class DashboardScheduler(BackgroundScheduler):
                 handover.give_back(connection, self._taken_back, self.identity, now)
                 handover.interrupt_own(connection, now, self.identity)
                 self.leadership.release(session)
+                announce(session)
         except SQLAlchemyError:
             # The next leader will find the rows and call them interrupted.
             logger.warning("could not say goodbye to the database", exc_info=True)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import DashboardError, NotAllowed
+from dashboard.storage.db import announce
 from dashboard.storage.models import ID_LENGTH, Audit, Role
 from dashboard.texts import storable
 
@@ -73,6 +74,7 @@ def transaction(database: Database) -> Iterator[Session]:
     try:
         with database.write() as session:
             yield session
+            announce(session)
     except DashboardError as error:
         if error.refused is not None:
             with database.write() as session:

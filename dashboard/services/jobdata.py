@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import FieldError, Invalid
 from dashboard.scheduling import triggers
-from dashboard.scheduling.executors import EXECUTOR_NAMES
+from dashboard.settings import CELERY, THREADS
 from dashboard.storage.models import ID_LENGTH
 from dashboard.tasks import Task, UnknownTask, get_task
 from dashboard.texts import is_storable
@@ -57,8 +57,8 @@ def check_new(data: Mapping[str, Any], settings: Settings, now: datetime) -> dic
     checks.run("name", lambda: _name(data.get("name") or (task.name if task else "job")))
     checks.run("parameters", lambda: _parameters(task, data.get("parameters")))
     checks.schedule(data.get("trigger"))
-    executor = data.get("executor") or (task.executor if task else EXECUTOR_NAMES[0])
-    checks.run("executor", lambda: _executor(executor))
+    executor = data.get("executor") or (task.executor if task else THREADS)
+    checks.run("executor", lambda: _executor(executor, settings))
     checks.run("coalesce", lambda: _flag(data.get("coalesce", True)))
     checks.run("max_instances", lambda: _whole(data.get("max_instances", 1), 1, MAX_INSTANCES))
     grace = data.get("misfire_grace_time", settings.misfire_grace)
@@ -89,7 +89,7 @@ def check_change(
         checks.schedule(data["trigger"], unless=job.trigger if readable and not finished else None)
     simple: dict[str, Callable[[Any], Any]] = {
         "name": _name,
-        "executor": _executor,
+        "executor": lambda value: _executor(value, settings),
         "coalesce": _flag,
         "max_instances": lambda value: _whole(value, 1, MAX_INSTANCES),
         "misfire_grace_time": _grace,
@@ -216,11 +216,14 @@ def _name(value: object) -> str:
     return name
 
 
-def _executor(value: object) -> str:
-    if value not in EXECUTOR_NAMES:
-        message = f"Choose one of: {', '.join(EXECUTOR_NAMES)}."
-        raise ValueError(message)
-    return str(value)
+def _executor(value: object, settings: Settings) -> str:
+    if value in settings.executors:
+        return str(value)
+    message = f"Choose one of: {', '.join(settings.executors)}."
+    if isinstance(value, str) and value.partition(":")[0] == CELERY:
+        needed = "CELERY_QUEUES" if settings.celery_broker else "CELERY_BROKER"
+        message = f"“{value[:50]}” is not set up here: it needs the setting DASHBOARD_{needed}."
+    raise ValueError(message)
 
 
 def _flag(value: object) -> bool:

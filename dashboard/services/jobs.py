@@ -15,7 +15,6 @@ from sqlalchemy.exc import IntegrityError
 from dashboard.errors import AlreadyRunning, Conflict, DuplicateId, JobNotFound, StaleEdit
 from dashboard.scheduling import triggers
 from dashboard.scheduling.claims import NO_MORE_FIRE_TIMES
-from dashboard.scheduling.executors import EXECUTOR_NAMES
 from dashboard.scheduling.jobstore import cancel_queued, why_broken
 from dashboard.services import audit
 from dashboard.services.jobdata import FIELDS, check_change, check_new, id_from_name
@@ -127,7 +126,7 @@ def change_job(
         if "trigger" in values:
             job.finished_reason = None
             job.next_run_time = None if job.paused_at else next_run_time
-        job.broken_reason = why_broken(job, EXECUTOR_NAMES)
+        job.broken_reason = why_broken(job, settings.executors)
         _touch(job, actor, now)
         entry.difference(before, snapshot(job))
     return job

@@ -12,7 +12,6 @@ from dashboard.history.health import bring_back_health
 from dashboard.history.removed import UNDO_DAYS, last_removal
 from dashboard.scheduling import triggers
 from dashboard.scheduling.claims import NO_MORE_FIRE_TIMES
-from dashboard.scheduling.executors import EXECUTOR_NAMES
 from dashboard.scheduling.jobstore import why_broken
 from dashboard.services import audit
 from dashboard.storage.models import Audit, Job, Role
@@ -22,9 +21,17 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dashboard.services.audit import Actor
+    from dashboard.settings import Settings
 
 
-def restore_job(session: Session, job_id: str, *, entry_id: int | None = None, actor: Actor) -> Job:
+def restore_job(
+    session: Session,
+    job_id: str,
+    *,
+    entry_id: int | None = None,
+    actor: Actor,
+    settings: Settings,
+) -> Job:
     """Undo the last removal of a job, or the one noted by the audit entry `entry_id`.
 
     It comes back whole: paused or not as it was, failing or not as it was, and fires next as its
@@ -38,7 +45,7 @@ def restore_job(session: Session, job_id: str, *, entry_id: int | None = None, a
         job = Job(**values_from_json(Job, removal.detail["job"]))
         job.version += 1
         job.updated_at, job.updated_by = now, actor.name
-        _schedule(job, now)
+        _schedule(job, settings, now)
         session.add(job)
         try:
             session.flush()
@@ -82,9 +89,9 @@ def _taken(job_id: str) -> Conflict:
     )
 
 
-def _schedule(job: Job, now: datetime) -> None:
+def _schedule(job: Job, settings: Settings, now: datetime) -> None:
     """Let a job that came back fire from now on, if it may fire at all."""
-    job.broken_reason = why_broken(job, EXECUTOR_NAMES)
+    job.broken_reason = why_broken(job, settings.executors)
     if job.paused_at is not None:
         return
     try:

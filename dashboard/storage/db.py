@@ -11,7 +11,7 @@ import threading
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, make_url, select, update
+from sqlalchemy import create_engine, event, make_url, select, text, update
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _READ_REVISION = select(Revision.number)
 _RAISE_REVISION = update(Revision).where(Revision.id == 1).values(number=Revision.number + 1)
 
+CHANNEL = "dashboard_wake"
+_ANNOUNCE = text(f"NOTIFY {CHANNEL}")
+
 BUSY_SECONDS = 15
 """How long a transaction waits for another process's lock before it gives up."""
 
@@ -34,9 +37,12 @@ BUSY_SECONDS = 15
 class Database:
     """One database, for any number of threads."""
 
-    def __init__(self, url: str, *, pool_size: int = 48) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 48, gate: AbstractContextManager[Any] | None = None
+    ) -> None:
         """Prepare an engine for `url`; nothing is opened yet.
 
+        `gate` is held during each write transaction, by whoever must know when there is none.
         Raises `Invalid` for a URL that names no usable database.
         """
         self.url = url
@@ -44,7 +50,7 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._write_engine = self.engine.execution_options(dashboard_write=True)
         # SQLite's own waiting polls and is unfair; threads of one process queue here instead.
-        self._writer: AbstractContextManager[Any] = (
+        self._writer: AbstractContextManager[Any] = gate or (
             threading.Lock() if self.is_sqlite else nullcontext()
         )
 
@@ -63,6 +69,7 @@ class Database:
         """
         with self._writer, Session(self._write_engine, expire_on_commit=False) as session:
             yield session
+            session.flush()  # last of all the revision: everybody's transactions meet at its row
             if touch:
                 raise_revision(session)
             session.commit()
@@ -75,6 +82,16 @@ class Database:
 def raise_revision(session: Session) -> None:
     """Tell live pages that something changed, as part of the change's own transaction."""
     session.connection().execute(_RAISE_REVISION)
+
+
+def announce(session: Session) -> None:
+    """Wake the scheduler, whichever process it is in, once this transaction is committed.
+
+    For what people do, not for every write: PostgreSQL commits such transactions one by one. On
+    other databases schedulers look by themselves.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().execute(_ANNOUNCE)
 
 
 def read_revision(session: Session) -> int:

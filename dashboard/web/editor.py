@@ -190,6 +190,7 @@ def _form(texts: Texts, job: Job | None, faults: Iterable[FieldError] = ()) -> J
         faults=tuple(faults),
         trigger_only=job is not None and not may(Role.ADMIN),
         search=request.form.get("search", ""),
+        executors=dashboard_state().settings.executors,
     )
 
 

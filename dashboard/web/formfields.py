@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dashboard.scheduling.executors import EXECUTOR_NAMES
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -165,8 +163,8 @@ EXECUTOR = Field(
     "Executor",
     "select",
     "Where its runs go. Threads share the dashboard's process: right for tasks that wait for"
-    " network or disk. Processes are for tasks that compute: they cannot slow the others down.",
-    choices=(("", "as the task says"), *((name, name) for name in EXECUTOR_NAMES)),
+    " network or disk. Processes are for tasks that compute: they cannot slow the others down."
+    " Celery sends them to workers, which may be other machines.",
 )
 COALESCE = Field(
     "coalesce",

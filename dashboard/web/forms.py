@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import FieldError, Invalid
+from dashboard.settings import PROCESSES, THREADS
 from dashboard.tasks import UnknownTask, all_tasks, get_task
 from dashboard.web import triggerforms
 from dashboard.web.formfields import ABOUT, EXECUTOR, JOB_ID, NAME, OPTIONS, Field
@@ -63,6 +64,7 @@ class JobForm:
     """True for people who may change nothing else."""
     search: str = ""
     """Words that narrow the list of tasks."""
+    executors: tuple[str, ...] = (THREADS, PROCESSES)
     trigger: triggerforms.Editor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,9 +124,10 @@ class JobForm:
     @property
     def options(self) -> tuple[Field, ...]:
         """The fields that have good defaults."""
+        choices = tuple((name, name) for name in self.executors)
         if self.is_new:
-            return OPTIONS
-        return (replace(EXECUTOR, choices=EXECUTOR.choices[1:]), *OPTIONS[1:])
+            choices = (("", "as the task says"), *choices)
+        return (replace(EXECUTOR, choices=choices), *OPTIONS[1:])
 
     @property
     def options_in_words(self) -> str:

@@ -184,8 +184,11 @@ def remove(job_id: str) -> AnyResponse:
 def restore(job_id: str) -> AnyResponse:
     """Bring back a job that was removed; `entry` names an audit entry that is not the last."""
     entry_id = request.form.get("entry", type=int)
-    with dashboard_state().change() as session:
-        job = restore_job(session, job_id, entry_id=entry_id, actor=current_actor())
+    state = dashboard_state()
+    with state.change() as session:
+        job = restore_job(
+            session, job_id, entry_id=entry_id, actor=current_actor(), settings=state.settings
+        )
         message = f"“{job.name}” is back as it was."
     return done(url_for("dashboard.job.show", job_id=job_id), message)
 

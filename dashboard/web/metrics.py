@@ -53,7 +53,7 @@ def show() -> Response:
         _Collector(
             (
                 *_of_scheduler(status),
-                *_of_load(figures, executor_places(state.settings), now),
+                *_of_load(figures, executor_places(state.settings, figures.members), now),
                 *_of_runs(figures.totals),
                 *_of_jobs(figures),
                 _gauge(

@@ -11,7 +11,6 @@ from flask import Blueprint, redirect, request, url_for
 
 from dashboard.errors import FieldError, Invalid
 from dashboard.history.run_list import LOOK_THROUGH, RunFilter, RunPage, list_runs
-from dashboard.scheduling.executors import EXECUTOR_NAMES
 from dashboard.storage.models import Origin, Role, RunState
 from dashboard.tasks import all_tasks
 from dashboard.web.access import role
@@ -184,7 +183,7 @@ def _render(
         args=request.args,
         states=list(RunState),
         origins=list(Origin),
-        executors=EXECUTOR_NAMES,
+        executors=dashboard_state().settings.executors,
         tasks=[task.name for task in all_tasks()],
         periods=[(text, label, _url_with("since", text)) for text, label in PERIODS],
         moment_help=MOMENT_HELP,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint
 
-from dashboard.history.system import Load, read_system
-from dashboard.scheduling.executors import PROCESSES, THREADS
+from dashboard.history.system import Load, places_of_workers, read_system
+from dashboard.settings import PROCESSES, THREADS
 from dashboard.storage.models import Role
 from dashboard.tasks import all_tasks
 from dashboard.web.access import role
@@ -17,8 +17,11 @@ from dashboard.web.rendering import live_etag, not_modified, render
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flask import Response
 
+    from dashboard.history.system import Member
     from dashboard.settings import Settings
 
 blueprint = Blueprint("system", __name__)
@@ -52,7 +55,7 @@ def show() -> Response:
         load_problems=state.load_problems,
         executors={
             name: (places, facts.loads.get(name, Load()))
-            for name, places in executor_places(settings).items()
+            for name, places in executor_places(settings, facts.members).items()
         },
         versions=versions(),
         tasks=all_tasks(),
@@ -70,9 +73,10 @@ def pulse() -> Response:
     return render("_pulse_update.html", partial="_pulse_update.html", etag=etag)
 
 
-def executor_places(settings: Settings) -> dict[str, int]:
-    """Return how many runs each executor can run at once."""
-    return {THREADS: settings.threads, PROCESSES: settings.processes}
+def executor_places(settings: Settings, members: Iterable[Member]) -> dict[str, int]:
+    """Return how many runs each executor can run at once: those of Celery, what workers can."""
+    local = {THREADS: settings.threads, PROCESSES: settings.processes}
+    return local | dict.fromkeys(settings.celery_executors, 0) | places_of_workers(members)
 
 
 def versions() -> dict[str, str]:

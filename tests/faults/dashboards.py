@@ -18,6 +18,7 @@ from sqlalchemy import select
 from dashboard.runtime import open_database
 from dashboard.settings import Settings, load_settings
 from dashboard.storage.models import ACTIVE, Job, Lease, Run, RunState
+from dashboard.storage.models import Process as ProcessRow
 from tests.factories import new_run, wait_until
 from tests.rows import make_job
 
@@ -127,20 +128,29 @@ class Place:
         """Return the processes that tasks ran in."""
         return {int(line.split()[2]) for line in (self.folder / "traces").read_text().splitlines()}
 
+    def processes(self) -> dict[int, ProcessRow]:
+        """Return the processes that are known to live, by their process id."""
+        with self.database.read() as session:
+            return {row.pid: row for row in session.scalars(select(ProcessRow))}
+
     def settle(self) -> None:
         """Wait until nothing is queued or running any more."""
         wait_until(lambda: not self.runs(*ACTIVE), 30)
 
     def start(self, **options: Any) -> Process:
-        """Start one more dashboard here and wait until it serves."""
-        return Process(self, {**self.options, **options})
+        """Start one more dashboard here."""
+        return Process(self, {**self.options, **options}, "run", "--port", "0")
+
+    def start_worker(self, *arguments: str, **options: Any) -> Process:
+        """Start one more Celery worker here."""
+        return Process(self, {**self.options, **options}, "worker", *arguments)
 
 
 class Process:
-    """One dashboard: `python run.py`."""
+    """One dashboard or worker, as the command line starts it."""
 
-    def __init__(self, place: Place, options: dict[str, Any]) -> None:
-        command = [sys.executable, str(ROOT / "run.py"), "--port", "0"]
+    def __init__(self, place: Place, options: dict[str, Any], *arguments: str) -> None:
+        command = [sys.executable, "-m", "dashboard", *arguments]
         command += ["--data", str(place.settings.data), "--tasks", place.settings.tasks[0]]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DASHBOARD_")}
         for name, value in options.items():
@@ -162,6 +172,10 @@ class Process:
     def _read(self) -> None:
         assert self._process.stdout is not None
         self.output += self._process.stdout
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
     @property
     def said(self) -> str:

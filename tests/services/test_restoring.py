@@ -57,7 +57,9 @@ class Office:
 
     def restore(self, job_id: str, *, entry_id: int | None = None, actor: Actor = ADMIN) -> Job:
         with audit.transaction(self.database) as session:
-            return restore_job(session, job_id, entry_id=entry_id, actor=actor)
+            return restore_job(
+                session, job_id, entry_id=entry_id, actor=actor, settings=self.settings
+            )
 
     def end_run(self, job_id: str, second: int, state: RunState, **values: Any) -> None:
         """Write a run that ended, and count it as the recorder does."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text, update
 
-from dashboard.storage.models import Lease, SchedulerLife
+from dashboard.storage.models import Lease, Process, ProcessKind, RunState, SchedulerLife
 from dashboard.tasks import LoadProblem
+from tests.rows import make_run
 from tests.web.site import HTMX, links, words
 
 if TYPE_CHECKING:
@@ -59,6 +60,45 @@ def test_without_anything_it_is_a_page_too(site: Site) -> None:
     assert "stopped" in words(page)
     assert "No scheduler has run on this database yet." in words(page)
     assert "No tasks are loaded" in words(page)
+
+
+def make_process(process: str, pid: int, **values: Any) -> Process:
+    defaults: dict[str, Any] = {
+        "kind": ProcessKind.DASHBOARD,
+        "host": "app-1",
+        "machine": "m",
+        "pid_started": 0.0,
+        "version": "0.1.0",
+        "executors": [],
+        "places": 0,
+        "began_at": NOW,
+        "seen_at": NOW,
+        "until": NOW + timedelta(hours=1),
+    }
+    return Process(process=process, pid=pid, **(defaults | values))
+
+
+def test_all_processes_that_take_part(site: Site) -> None:
+    lead(site)
+    worker: dict[str, Any] = {"kind": ProcessKind.WORKER, "executors": ["celery"], "places": 4}
+    site.add(
+        make_process("app-1:7:abc", 7, problem="Celery's broker cannot be reached: refused."),
+        make_process("app-1:8:def", 8, until=NOW - timedelta(seconds=1)),
+        make_process("w:9:x", 9, host="worker-1", **worker),
+        make_run(1, state=RunState.RUNNING, executor="celery", process="w:9:x"),
+    )
+    page = site.get("/system")
+    text_of_page = words(page)
+    for part in (
+        "3 processes that are alive",
+        "app-1 pid 7 dashboard, leads",
+        "app-1 pid 8 dashboard, stands by",
+        "worker-1 pid 9 worker of celery 1 of 4",
+        "celery 1 of 4",
+        "Celery's broker cannot be reached: refused. Runs for Celery stay queued",
+    ):
+        assert part in text_of_page
+    assert text_of_page.count(" lost") == 1
 
 
 def test_task_modules_that_failed_are_told_everywhere(site: Site) -> None:

@@ -22,7 +22,7 @@ from dashboard.storage.models.health import (
 )
 from dashboard.storage.models.jobs import Job
 from dashboard.storage.models.people import Audit, SignIn, SignInFailure, User
-from dashboard.storage.models.processes import Lease, Revision, SchedulerLife
+from dashboard.storage.models.processes import Lease, Process, Revision, SchedulerLife
 from dashboard.storage.models.runs import Run, RunLog, RunStep
 from dashboard.storage.models.tokens import ApiToken, KeptAnswer
 from dashboard.storage.models.words import (
@@ -33,12 +33,14 @@ from dashboard.storage.models.words import (
     MISSED_LAST,
     PROBLEMS,
     QUEUED_RUN,
+    SENT_RUN,
     AlertEvent,
     AlertKind,
     DeliveryState,
     Health,
     JobState,
     Origin,
+    ProcessKind,
     Role,
     RunState,
     Silence,
@@ -58,6 +60,7 @@ __all__ = [
     "OPEN_PROBLEM",
     "PROBLEMS",
     "QUEUED_RUN",
+    "SENT_RUN",
     "UNDELIVERED",
     "UNSENT",
     "AlertDelivery",
@@ -77,6 +80,8 @@ __all__ = [
     "KeptAnswer",
     "Lease",
     "Origin",
+    "Process",
+    "ProcessKind",
     "Revision",
     "Role",
     "Run",

@@ -1,13 +1,14 @@
-"""Which process leads, and what has changed."""
+"""Which processes live, which one leads, and what has changed."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import String
+from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.storage.models.base import Base
+from dashboard.storage.models.words import ProcessKind
 
 
 class Lease(Base):
@@ -21,6 +22,30 @@ class Lease(Base):
     pid: Mapped[int]
     pid_started: Mapped[float]  # the process's start time: a pid alone may be reused
     renewed_at: Mapped[datetime]
+    until: Mapped[datetime]
+
+
+class Process(Base):
+    """One process that takes part, for as long as it lives: a dashboard or a Celery worker.
+
+    It moves `until` on by itself. The leader removes the row of one that stopped doing so, and ends
+    the runs that it had.
+    """
+
+    __tablename__ = "process"
+
+    process: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[ProcessKind]
+    host: Mapped[str] = mapped_column(String(255))
+    machine: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int]
+    pid_started: Mapped[float]
+    version: Mapped[str] = mapped_column(String(32))
+    executors: Mapped[list[str]]  # of a worker: those whose queues it serves
+    places: Mapped[int]  # of a worker: how many runs at once
+    problem: Mapped[str | None] = mapped_column(Text)  # what it cannot reach at present
+    began_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
     until: Mapped[datetime]
 
 

@@ -12,7 +12,14 @@ from sqlalchemy import Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.storage.models.base import ID_LENGTH, Base, only_where
-from dashboard.storage.models.words import ACTIVE_RUN, CANCEL_ASKED, QUEUED_RUN, Origin, RunState
+from dashboard.storage.models.words import (
+    ACTIVE_RUN,
+    CANCEL_ASKED,
+    QUEUED_RUN,
+    SENT_RUN,
+    Origin,
+    RunState,
+)
 
 
 class Run(Base):
@@ -36,6 +43,7 @@ class Run(Base):
     reason: Mapped[str | None] = mapped_column(Text)  # why missed, skipped, interrupted, cancelled
     coalesced: Mapped[int] = mapped_column(default=0)  # earlier fire times this run stands for
     queued_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]  # queued, and given to the broker: a worker may take it
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     duration: Mapped[float | None]  # seconds, by a monotonic clock
@@ -56,8 +64,10 @@ class Run(Base):
         UniqueConstraint("job_id", "scheduled_at", "attempt", name="uq_run_fire_time"),
         Index("ix_run_job", "job_id", "id"),
         Index("ix_run_state", "state", "id"),
-        # Tiny whatever the history: what waits for each executor, and what is active of each job.
+        # Tiny whatever the history: what waits for each executor, what of it is
+        # with Celery's broker, and what is active of each job.
         Index("ix_run_queue", "executor", "id", **only_where(QUEUED_RUN)),
+        Index("ix_run_sent", "executor", "sent_at", **only_where(SENT_RUN)),
         Index("ix_run_active", "job_id", "state", **only_where(ACTIVE_RUN)),
         Index("ix_run_cancel", "process", **only_where(CANCEL_ASKED)),
         Index("ix_run_fingerprint", "fingerprint", "id", **only_where("fingerprint IS NOT NULL")),

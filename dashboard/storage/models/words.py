@@ -33,6 +33,9 @@ CANCEL_ASKED = "state = 'running' AND cancel_asked_at IS NOT NULL"
 MISSED_LAST = "last_state = 'missed'"
 """And for the small index over jobs whose last fire time passed without a start."""
 
+SENT_RUN = "state = 'queued' AND sent_at IS NOT NULL"
+"""Likewise, for what Celery's broker has and no worker has taken."""
+
 PROBLEMS = (RunState.FAILED, RunState.INTERRUPTED)
 """The final states that make a job unhealthy."""
 
@@ -101,6 +104,13 @@ class DeliveryState(enum.StrEnum):
     SENT = "sent"  # the receiver has confirmed it
     FAILED = "failed"  # given up
     UNKNOWN = "unknown"  # its process died while it was on its way: probably it arrived
+
+
+class ProcessKind(enum.StrEnum):
+    """What a process does."""
+
+    DASHBOARD = "dashboard"  # serves pages, and schedules while it leads
+    WORKER = "worker"  # executes runs that Celery's broker brings it
 
 
 class Role(enum.StrEnum):

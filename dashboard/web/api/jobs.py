@@ -12,8 +12,8 @@ from dashboard.errors import FieldError, Invalid, JobNotFound
 from dashboard.history import queries
 from dashboard.history.joblist import is_cursor, list_jobs
 from dashboard.history.jobsearch import STATES, JobSearch
-from dashboard.scheduling.executors import EXECUTOR_NAMES
 from dashboard.services import jobdata, jobs
+from dashboard.settings import EXECUTOR_NAME
 from dashboard.storage.models import ID_LENGTH, Role
 from dashboard.texts import is_storable
 from dashboard.web.access import current_actor, role
@@ -61,7 +61,7 @@ class JobQuery(Asked):
 class _Options(Asked):
     """What may be said of a new job and of one that is changed; what is left out stays."""
 
-    executor: Annotated[str, Field(json_schema_extra={"enum": list(EXECUTOR_NAMES)})] = ""
+    executor: Annotated[str, Field(json_schema_extra={"pattern": f"^({EXECUTOR_NAME})$"})] = ""
     coalesce: bool = True
     max_instances: Annotated[int, Field(ge=1, le=jobdata.MAX_INSTANCES)] = 1
     misfire_grace_time: Annotated[

@@ -36,6 +36,7 @@ def upgrade() -> None:
     _api_token()
     _kept_answer()
     _lease()
+    _process()
     _scheduler_life()
     _revision()
     _bulk()
@@ -139,6 +140,7 @@ def _run() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("coalesced", NUMBER, nullable=False),
         sa.Column("queued_at", MOMENT, nullable=False),
+        sa.Column("sent_at", MOMENT, nullable=True),
         sa.Column("started_at", MOMENT, nullable=True),
         sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("duration", sa.Float(), nullable=True),
@@ -186,6 +188,13 @@ def _run() -> None:
             unique=False,
             sqlite_where=sa.text("state = 'queued'"),
             postgresql_where=sa.text("state = 'queued'"),
+        )
+        batch_op.create_index(
+            "ix_run_sent",
+            ["executor", "sent_at"],
+            unique=False,
+            sqlite_where=sa.text("state = 'queued' AND sent_at IS NOT NULL"),
+            postgresql_where=sa.text("state = 'queued' AND sent_at IS NOT NULL"),
         )
         batch_op.create_index("ix_run_state", ["state", "id"], unique=False)
 
@@ -587,6 +596,30 @@ def _lease() -> None:
     nobody = {"name": "scheduler", "holder": "", "machine": "", "pid": 0, "pid_started": 0.0}
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     op.bulk_insert(table, [nobody | {"renewed_at": epoch, "until": epoch}])
+
+
+def _process() -> None:
+    op.create_table(
+        "process",
+        sa.Column("process", sa.String(length=64), nullable=False),
+        sa.Column(
+            "kind",
+            sa.Enum("dashboard", "worker", name="processkind", native_enum=False, length=16),
+            nullable=False,
+        ),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("machine", sa.String(length=255), nullable=False),
+        sa.Column("pid", NUMBER, nullable=False),
+        sa.Column("pid_started", sa.Float(), nullable=False),
+        sa.Column("version", sa.String(length=32), nullable=False),
+        sa.Column("executors", sa.JSON(), nullable=False),
+        sa.Column("places", NUMBER, nullable=False),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("began_at", MOMENT, nullable=False),
+        sa.Column("seen_at", MOMENT, nullable=False),
+        sa.Column("until", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("process"),
+    )
 
 
 def _scheduler_life() -> None:
