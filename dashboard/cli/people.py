@@ -28,10 +28,9 @@ def user() -> None:
 @storage_options
 def add(name: str, role: str, *, password_stdin: bool, as_json: bool, **options: Any) -> None:
     """Add a person."""
+    typed = _password(password_stdin)  # asked for before the database is opened, and locked
     with opened(**options) as database, audit.transaction(database) as session:
-        accounts.add_user(
-            session, name, _password(password_stdin), Role(role), actor=command_actor()
-        )
+        accounts.add_user(session, name, typed, Role(role), actor=command_actor())
     answer(as_json, f"Added {name} ({role}).", {"name": name, "role": role})
 
 
@@ -41,8 +40,9 @@ def add(name: str, role: str, *, password_stdin: bool, as_json: bool, **options:
 @storage_options
 def password(name: str, *, password_stdin: bool, as_json: bool, **options: Any) -> None:
     """Give a person a new password; it also lets in again who was locked out."""
+    typed = _password(password_stdin)
     with opened(**options) as database, audit.transaction(database) as session:
-        accounts.set_password(session, name, _password(password_stdin), actor=command_actor())
+        accounts.set_password(session, name, typed, actor=command_actor())
     answer(as_json, f"{name} has a new password.", {"name": name})
 
 
@@ -54,6 +54,27 @@ def disable(name: str, *, as_json: bool, **options: Any) -> None:
     with opened(**options) as database, audit.transaction(database) as session:
         accounts.disable_user(session, name, actor=command_actor())
     answer(as_json, f"{name} can no longer sign in.", {"name": name, "active": False})
+
+
+@user.command("enable")
+@click.argument("name")
+@storage_options
+def enable(name: str, *, as_json: bool, **options: Any) -> None:
+    """Let a person sign in again, with the password they had."""
+    with opened(**options) as database, audit.transaction(database) as session:
+        accounts.enable_user(session, name, actor=command_actor())
+    answer(as_json, f"{name} may sign in again.", {"name": name, "active": True})
+
+
+@user.command("role")
+@click.argument("name")
+@click.argument("role", type=click.Choice([role.value for role in Role]))
+@storage_options
+def change_role(name: str, role: str, *, as_json: bool, **options: Any) -> None:
+    """Let a person do more, or less, from their next request on."""
+    with opened(**options) as database, audit.transaction(database) as session:
+        accounts.change_role(session, name, Role(role), actor=command_actor())
+    answer(as_json, f"{name} is {role} from now on.", {"name": name, "role": role})
 
 
 @user.command("list")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from dashboard.scheduling.wallclock import zone_named
 from dashboard.services import audit, passwords, sessions, signin
 from dashboard.services.sessions import PERSON_COLUMNS, Person
 from dashboard.storage.models import ID_LENGTH, Role, User
-from dashboard.texts import is_storable
+from dashboard.texts import is_storable, storable
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dashboard.storage.db import Database
 
 FIRST_ACCOUNT = "admin"
+PAGE = 50
+"""People on a page of the list."""
+
 THEMES = ("light", "dark", "auto")
 
 
@@ -141,6 +144,39 @@ def end_sessions(session: Session, name: str, *, actor: Actor) -> int:
 def list_users(session: Session) -> list[User]:
     """Return everybody, by name."""
     return list(session.scalars(select(User).order_by(User.name)))
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPerson:
+    """A person in the list of people."""
+
+    user: User
+    sign_ins: int
+    """How many browsers they are signed in with."""
+    seen_at: datetime | None
+    """When they were last there, as far as their present sign-ins tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeoplePage:
+    """A page of people; `after` is the name to go on after, None on the last."""
+
+    people: list[ListedPerson]
+    after: str | None
+
+
+def list_people(session: Session, *, query: str = "", after: str = "") -> PeoplePage:
+    """Return people by name, those whose name contains `query`, `PAGE` at a time."""
+    wanted = select(User).where(User.name > storable(after)).order_by(User.name).limit(PAGE + 1)
+    if query.strip():
+        wanted = wanted.where(User.name.icontains(storable(query.strip()), autoescape=True))
+    users = session.scalars(wanted).all()
+    shown = users[:PAGE]
+    open_ones = sessions.count_sign_ins(session, [user.id for user in shown])
+    return PeoplePage(
+        [ListedPerson(user, *open_ones.get(user.id, (0, None))) for user in shown],
+        after=shown[-1].name if len(users) > PAGE else None,
+    )
 
 
 def get_user(session: Session, user_id: int) -> User:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 
 from dashboard.errors import NotFound
 from dashboard.services import audit
@@ -19,6 +19,7 @@ from dashboard.storage.models import Role, SignIn, User
 from dashboard.texts import storable
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from dashboard.services.audit import Actor
@@ -55,9 +56,9 @@ class Visit:
     """A person in one browser."""
 
     person: Person
-    sign_in: int
-    """The sign-in's number."""
-    seen_at: datetime
+    sign_in: int | None = None
+    """The sign-in's number; None for somebody whom a proxy or the host app has signed in."""
+    seen_at: datetime | None = None
 
 
 PERSON_COLUMNS = (User.id, User.name, User.role, User.active, User.timezone, User.theme)
@@ -142,18 +143,24 @@ def end_all(session: Session, user_id: int, *, but: int | None = None) -> int:
 
 def list_sign_ins(session: Session, user_id: int) -> list[SignIn]:
     """Return where a person is signed in, the last seen first."""
-    now = datetime.now(UTC)
-    return list(
-        session.scalars(
-            select(SignIn)
-            .where(
-                SignIn.user_id == user_id,
-                SignIn.until > now,
-                or_(SignIn.remembered, SignIn.seen_at > now - IDLE),
-            )
-            .order_by(SignIn.seen_at.desc(), SignIn.id.desc())
-        )
+    own = select(SignIn).where(SignIn.user_id == user_id, *_going_on())
+    return list(session.scalars(own.order_by(SignIn.seen_at.desc(), SignIn.id.desc())))
+
+
+def count_sign_ins(session: Session, user_ids: list[int]) -> dict[int, tuple[int, datetime]]:
+    """Return in how many browsers people are signed in, and when they were last seen in one."""
+    rows = session.execute(
+        select(SignIn.user_id, func.count(), func.max(SignIn.seen_at))
+        .where(SignIn.user_id.in_(user_ids), *_going_on())
+        .group_by(SignIn.user_id)
     )
+    return {user_id: (number, seen_at) for user_id, number, seen_at in rows}
+
+
+def _going_on() -> tuple[ColumnElement[bool], ...]:
+    """Return what is true of sign-ins that are not over."""
+    now = datetime.now(UTC)
+    return (SignIn.until > now, or_(SignIn.remembered, SignIn.seen_at > now - IDLE))
 
 
 def _hash(token: str) -> str:

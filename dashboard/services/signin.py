@@ -6,6 +6,7 @@ with every new one, and one address can add only so many, so there are never a l
 
 from __future__ import annotations
 
+import hashlib
 import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ FAILURES = 5
 FAILURES_OF_ADDRESS = 100
 """Failures within `WINDOW` from one address, whatever the accounts: no list of names is tried."""
 
+UNKNOWN = "(unknown account)"
+"""What the audit log calls a name that nobody has: it may be a password in the wrong field."""
+
 _ADDRESS_LENGTH = 64
 
 
@@ -49,14 +53,15 @@ def authenticate(
     too many failures, else `NotAllowed` with the same sentence for every cause.
     """
     name = storable(name.strip())[:ID_LENGTH] or "-"
-    actor = Actor(name, Role.VIEWER, address, request_id)
     failure = _expect_failure(database, name, address)
     with database.read() as session:
         user = session.scalars(select(User).where(User.name == name)).first()
     known = user is not None and user.active
+    shown = UNKNOWN if user is None else name
+    actor = Actor(shown, Role.VIEWER, address, request_id)
     fits = passwords.fits(user.password_hash if user and known else None, password)
     if user is None or not (known and fits):
-        audit.note(database, actor, SIGN_IN, name, "refused", why="wrong name or password")
+        audit.note(database, actor, SIGN_IN, shown, "refused", why="wrong name or password")
         raise NotAllowed("User name or password is wrong.")
     _take_back(database, failure)
     audit.note(database, actor, SIGN_IN, name, "done")
@@ -76,7 +81,7 @@ def confirm(database: Database, name: str, password: str, *, address: str | None
 
 def forgive(session: Session, name: str) -> None:
     """Forget the failures of an account."""
-    session.execute(delete(SignInFailure).where(SignInFailure.account == name))
+    session.execute(delete(SignInFailure).where(SignInFailure.account == _hash(name)))
 
 
 def _expect_failure(database: Database, name: str, address: str | None) -> int:
@@ -91,7 +96,7 @@ def _expect_failure(database: Database, name: str, address: str | None) -> int:
         _refuse_too_many(session, name, address, now)
     with database.write(touch=False) as session:
         session.execute(delete(SignInFailure).where(SignInFailure.at <= now - WINDOW))
-        failure = SignInFailure(at=now, account=name, address=address)
+        failure = SignInFailure(at=now, account=_hash(name), address=address)
         session.add(failure)
         session.flush()
     try:
@@ -118,7 +123,7 @@ def _refuse_too_many(
         SignInFailure.address == address,
     )
     for limit, where in (
-        (FAILURES, (*recent, SignInFailure.account == name)),
+        (FAILURES, (*recent, SignInFailure.account == _hash(name))),
         (FAILURES_OF_ADDRESS, recent),
     ):
         newest = select(SignInFailure.at).where(*where).order_by(SignInFailure.at.desc())
@@ -132,3 +137,7 @@ def _refuse_too_many(
                 f" {'minute' if minutes == 1 else 'minutes'}.",
                 retry_after=math.ceil(wait.total_seconds()),
             )
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="replace")).hexdigest()

@@ -12,6 +12,7 @@ from flask import Blueprint, request
 from flask_compress import Compress
 
 from dashboard.web import (
+    audit,
     bulk,
     editor,
     exchange,
@@ -22,6 +23,8 @@ from dashboard.web import (
     jobs,
     metrics,
     now,
+    people,
+    profile,
     run,
     runs,
     signin,
@@ -29,7 +32,7 @@ from dashboard.web import (
     system,
     tokens,
 )
-from dashboard.web.access import guard
+from dashboard.web.access import guard, request_id
 from dashboard.web.api import make_api
 from dashboard.web.assets import DAY, YEAR, folder
 from dashboard.web.state import EXTENSION
@@ -59,7 +62,10 @@ SCREENS = (
     runs,
     run,
     silences,
+    audit,
     system,
+    people,
+    profile,
     health,
     metrics,
     signin,
@@ -139,6 +145,7 @@ def _add_headers(response: Response) -> Response:
     headers["Referrer-Policy"] = "same-origin"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["X-Frame-Options"] = "DENY"
+    headers["X-Request-ID"] = request_id()
     if request.endpoint == "dashboard.static":
         # Fonts are named in the stylesheet, which cannot know their content's hash.
         named = "v" in request.args

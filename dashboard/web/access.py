@@ -294,13 +294,14 @@ def _find_visit() -> Visit | None:
     with dashboard_state().database.read() as database_session:
         visit = sessions.find(database_session, token)
     if visit is not None and "If-None-Match" not in request.headers:
-        _note_presence(visit.sign_in, visit.seen_at)
+        _note_presence(visit)
     return visit
 
 
-def _note_presence(sign_in: int, seen_at: datetime) -> None:
+def _note_presence(visit: Visit) -> None:
     """Keep a sign-in from ending by idling, after the answer: no page waits for a write."""
-    if datetime.now(UTC) - seen_at < _SEEN_STEP:
+    sign_in, seen_at = visit.sign_in, visit.seen_at
+    if sign_in is None or seen_at is None or datetime.now(UTC) - seen_at < _SEEN_STEP:
         return
     database = dashboard_state().database
 

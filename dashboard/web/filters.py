@@ -52,6 +52,9 @@ LOOKS: Mapping[str, Look] = {
     "overdue": Look("clock", "overdue", "warn"),
     "slow": Look("hourglass", "running long", "warn"),
     "unknown": Look("circle-dashed", "unknown", "quiet"),
+    # the audit log
+    "done": Look("check", "done", "good"),
+    "refused": Look("ban", "refused", "bad"),
     # the scheduler
     "standby": Look("clock-pause", "standby", "warn"),
     "stopped": Look("player-stop", "stopped", "bad"),

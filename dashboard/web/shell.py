@@ -46,10 +46,14 @@ _PLACES = (
     ("Now", "heartbeat", "now.show", ("now",)),
     ("Jobs", "calendar-time", "jobs.index", ("jobs", "job", "editor", "exchange", "bulk")),
     ("Runs", "history", "runs.index", ("runs", "run")),
+    ("Audit", "list-details", "audit.index", ("audit",)),
     ("System", "server", "system.show", ("system",)),
 )
 
-_ADMINS_PLACES = (("Tokens", "key", "tokens.index", ("tokens",)),)
+_ADMINS_PLACES = (
+    ("People", "users", "people.index", ("people",)),
+    ("Tokens", "key", "tokens.index", ("tokens",)),
+)
 
 
 def navigation() -> list[Place]:

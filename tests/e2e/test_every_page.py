@@ -47,6 +47,12 @@ PAGES = {
     "runs, filter not understood": "/runs?since=yesterdayish",
     "run": "{run}",
     "run that failed": "{failed}",
+    "audit": "/audit",
+    "audit, filtered": "/audit?action=job&since=7d",
+    "people": "/people",
+    "add person": "/people/new",
+    "person": "/people/1",
+    "profile": "/profile",
     "system": "/system",
     "tokens": "/tokens",
 }

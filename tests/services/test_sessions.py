@@ -29,11 +29,21 @@ def find(database: Database, token: str) -> sessions.Visit | None:
         return sessions.find(session, token)
 
 
+def found(database: Database, token: str) -> tuple[int, datetime]:
+    """Return the number of a sign-in, and when its person was last seen."""
+    visit = find(database, token)
+    assert visit is not None
+    assert visit.sign_in is not None
+    assert visit.seen_at is not None
+    return visit.sign_in, visit.seen_at
+
+
 def test_a_token_leads_to_its_person(database: Database, vera: User) -> None:
-    visit = find(database, begin(database, vera))
+    token = begin(database, vera)
+    visit = find(database, token)
     assert visit is not None
     assert visit.person == sessions.Person(vera.id, "vera", Role.VIEWER, True, "", "auto")
-    assert datetime.now(UTC) - visit.seen_at < MINUTE
+    assert datetime.now(UTC) - found(database, token)[1] < MINUTE
 
 
 def test_the_database_holds_nothing_that_signs_in(database: Database, vera: User) -> None:
@@ -83,13 +93,10 @@ def test_somebody_who_is_there_does_not_idle(database: Database, vera: User) -> 
     token = begin(database, vera)
     with database.write() as session:
         session.execute(update(SignIn).values(seen_at=datetime.now(UTC) - sessions.IDLE + MINUTE))
-    visit = find(database, token)
-    assert visit is not None
+    number, _ = found(database, token)
     with database.write() as session:
-        sessions.see(session, visit.sign_in)
-    visit = find(database, token)
-    assert visit is not None
-    assert datetime.now(UTC) - visit.seen_at < MINUTE
+        sessions.see(session, number)
+    assert datetime.now(UTC) - found(database, token)[1] < MINUTE
 
 
 def test_a_person_has_so_many_sign_ins_and_no_more(
@@ -103,16 +110,15 @@ def test_a_person_has_so_many_sign_ins_and_no_more(
 
 def test_one_browser_is_signed_out_by_its_person_only(database: Database, vera: User) -> None:
     token, other = begin(database, vera), begin(database, vera)
-    visit = find(database, token)
-    assert visit is not None
+    number, _ = found(database, token)
     me = Actor("vera", Role.VIEWER)
     with pytest.raises(NotFound):
-        act(database, sessions.end_one, vera.id + 1, visit.sign_in, actor=me)
-    act(database, sessions.end_one, vera.id, visit.sign_in, actor=me)
+        act(database, sessions.end_one, vera.id + 1, number, actor=me)
+    act(database, sessions.end_one, vera.id, number, actor=me)
     assert find(database, token) is None
     assert find(database, other) is not None
     with pytest.raises(NotFound):
-        act(database, sessions.end_one, vera.id, visit.sign_in, actor=me)
+        act(database, sessions.end_one, vera.id, number, actor=me)
 
 
 def test_strange_browsers_are_kept_as_far_as_they_fit(database: Database, vera: User) -> None:

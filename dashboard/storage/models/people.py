@@ -74,7 +74,7 @@ class SignInFailure(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     at: Mapped[datetime] = mapped_column(index=True)
-    account: Mapped[str] = mapped_column(String(ID_LENGTH))  # as typed, whether there is one or not
+    account: Mapped[str] = mapped_column(String(64))  # a hash: people type passwords there, too
     address: Mapped[str] = mapped_column(String(64))
 
     __table_args__ = (Index("ix_sign_in_failure_address", "address", "account"),)

@@ -525,7 +525,7 @@ def _sign_in_failure() -> None:
         "sign_in_failure",
         sa.Column("id", NUMBER, autoincrement=True, nullable=False),
         sa.Column("at", MOMENT, nullable=False),
-        sa.Column("account", sa.String(length=191), nullable=False),
+        sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("address", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )

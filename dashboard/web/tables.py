@@ -1,0 +1,30 @@
+"""Tables as files: CSV that no spreadsheet takes for formulas."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Return one line of CSV.
+
+    A text that a spreadsheet would calculate gets an apostrophe before it, which shows that it is
+    text (owasp.org/www-community/attacks/CSV_Injection).
+    """
+    line = io.StringIO()
+    csv.writer(line).writerow([_cell(cell) for cell in cells])
+    return line.getvalue()
+
+
+def _cell(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = cell.encode(errors="backslashreplace").decode()
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
