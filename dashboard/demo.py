@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select
 
-from dashboard.history.health import ROWS_A_QUERY, FinishedRun, batches, count_finished
+from dashboard.history.health import FinishedRun, count_finished
+from dashboard.history.inserts import ROWS_A_QUERY, batches
 from dashboard.samples import sample_jobs
 from dashboard.scheduling import triggers
 from dashboard.services import audit, jobs

@@ -71,6 +71,13 @@ class RunNotFound(NotFound):
         super().__init__(f"There is no run {run_id}. It may have been pruned.")
 
 
+class ErrorNotFound(NotFound):
+    """No error has that fingerprint; it may have been pruned."""
+
+    def __init__(self, fingerprint: str) -> None:
+        super().__init__(f"There is no error “{fingerprint}”. It may have been pruned.")
+
+
 class Conflict(DashboardError):
     """The request is well formed, but the present state does not allow it."""
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _COLOUR_AND_CURSOR = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
 _UNSTORABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _CHANGING_PARTS = re.compile(
-    r"""'[^'\n]*' | "[^"\n]*" | “[^”\n]*”          # quoted strings
-      | \b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b  # UUIDs
-      | \b0x[0-9a-f]+\b                             # addresses
-      | \b(?=[0-9a-f]*[0-9])[0-9a-f]{8,}\b          # hashes
-      | [0-9]+(?:[.,:][0-9]+)*                      # numbers, times, versions
+    r"""'[^'\n]*' | "[^"\n]*" | “[^”\n]*” | `[^`\n]*`  # quoted strings
+      | \w+://\S+ | [\w.+-]+@[\w.-]+                  # addresses
+      | (?:\b[a-z]:|~|\.{1,2})?(?:[/\\]+[\w.+%@=-]+)+[/\\]?  # paths
+      | \b(?:0x)?[0-9a-f]{8,}\b                        # hashes, also those without a digit
+      | [\w-]*[0-9][\w.:,+-]*                          # whatever has a digit: numbers, ids, times
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -156,8 +156,9 @@ def skip_frames(trace: TracebackType | None, files: Collection[str]) -> Tracebac
 def fingerprint(error: BaseException, *, without: Collection[str] = ()) -> str:
     """Return a short hash that is the same for the same error in the same place.
 
-    Same means: type, message without its numbers, ids and quoted values, and the functions of the
-    task's own code it came through, no line numbers: an edit elsewhere in a file changes nothing.
+    Same means: type, message without its numbers, ids, paths and quoted values, and the functions
+    of the task's own code it came through, no line numbers: an edit elsewhere in a file changes
+    nothing.
     """
     message = _CHANGING_PARTS.sub("#", storable(text_of(error)[:_MESSAGE_CHARACTERS_COMPARED]))
     places = _own_places(skip_frames(error.__traceback__, without))

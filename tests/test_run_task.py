@@ -348,6 +348,14 @@ def fingerprint(message: str, function: Callable[[str], None] = fail_with) -> st
         ("id 123e4567-e89b-12d3-a456-426614174000", "id 00000000-e89b-12d3-a456-426614174000"),
         ("commit 3f2a9c1d00 is bad", "commit 99aaccee11 is bad"),
         ("took 1.5 s at 10:30:00", "took 22 s at 11:31"),
+        ("cannot read /tmp/a-b/x.csv", "cannot read /var/lib/y.json"),
+        (r"cannot read C:\tmp\x", r"cannot read D:\data\y.txt"),
+        ("no answer of http://a.example/x?y=z", "no answer of https://b.example:80/"),
+        ("mail to ann@a.example bounced", "mail to bob.b@b.example bounced"),
+        ("key `a b` is missing", "key `c` is missing"),
+        ("order A7K-9x is unknown", "order 1bb-C is unknown"),
+        ("object deadbeef", "object cafebabefeed"),
+        ("in 1.5e-05 s at 12:03:04,123", "in 7 s at 23:59:59,9"),
     ],
 )
 def test_the_same_error_with_other_values_has_the_same_fingerprint(one: str, other: str) -> None:

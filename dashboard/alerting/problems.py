@@ -17,7 +17,7 @@ from sqlalchemy import CursorResult, select, text, update
 from dashboard.alerting import outbox
 from dashboard.alerting.conditions import THE_SCHEDULER
 from dashboard.alerting.wording import payload_of
-from dashboard.history.health import insert_for
+from dashboard.history.inserts import insert_for
 from dashboard.storage.models import OPEN_PROBLEM, AlertEvent, AlertKind, AlertProblem, Job
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from dashboard.alerting.conditions import Look, scheduler_stopped
 from dashboard.alerting.problems import Telling, changes, open_problems
-from dashboard.history.health import batches
+from dashboard.history.inserts import batches
 from dashboard.storage.models import AlertKind, AlertRule
 
 if TYPE_CHECKING:

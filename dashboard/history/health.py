@@ -10,18 +10,18 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 -- a dataclass field
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
 
+from dashboard.history.errorgroups import count_errors
+from dashboard.history.inserts import ROWS_A_QUERY, batches, insert_for
 from dashboard.storage.models import (
     ALL_JOBS,
     DURATION_BOUNDS,
     DURATION_COLUMNS,
     EVER,
     PROBLEMS,
-    Base,
     JobHealth,
     Run,
     RunState,
@@ -31,17 +31,12 @@ from dashboard.storage.models import (
 from dashboard.storage.rows import values_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
-T = TypeVar("T")
-
 RECENT_RUNS = 30
 """Runs kept in a job's strip, and the runs that tell its usual duration."""
-
-ROWS_A_QUERY = 500
-"""Ids in one IN list: databases limit the parameters of a statement."""
 
 COUNTED = (
     RunState.SUCCEEDED,
@@ -102,18 +97,7 @@ def count_finished(connection: Connection, runs: Sequence[FinishedRun]) -> None:
     for job_ids in batches(sorted(by_job), ROWS_A_QUERY):
         _update_health(connection, {job_id: by_job[job_id] for job_id in job_ids})
     _add_stats(connection, runs)
-
-
-def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Cut `items` into pieces of at most `size`."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def insert_for(dialect_name: str, table: type[Base]) -> Any:
-    """Return the dialect's INSERT for `table`, the one that knows ON CONFLICT."""
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    return dialect.insert(table)
+    count_errors(connection, [run for run in runs if run.fingerprint is not None])
 
 
 # Statements are built once a dialect: building one costs five times its execution.

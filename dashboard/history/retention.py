@@ -17,6 +17,9 @@ from dashboard.storage.models import (
     EVER,
     AlertDelivery,
     AlertProblem,
+    ErrorGroup,
+    ErrorHour,
+    ErrorJob,
     JobHealth,
     Run,
     RunLog,
@@ -39,6 +42,9 @@ BATCH = 500
 
 LINES = 5_000
 """Log lines deleted in one transaction; a single run may have twice as many."""
+
+HOURS_OF_ERRORS = timedelta(days=8)
+"""The page Errors looks back a week."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +69,8 @@ def prune(
 ) -> PruneReport:
     """Delete final runs older than `retention_days`, keeping the newest `keep_runs` of each job.
 
-    Hourly statistics and alerts of the same age go too. `progress(jobs_done, job_id)` follows each
-    job.
+    Hourly statistics and alerts of the same age go too, and errors of whose runs none is left.
+    `progress(jobs_done, job_id)` follows each job.
     """
     cutoff = datetime.now(UTC) - timedelta(days=retention_days)
     runs = jobs = 0
@@ -76,6 +82,7 @@ def prune(
     old_hours = and_(RunStats.hour < cutoff, RunStats.hour > EVER)
     hours = (RunStats.job_id, RunStats.hour)
     _delete(database, AlertProblem, (AlertProblem.id,), AlertProblem.closed_at < cutoff, dry_run)
+    _prune_errors(database, cutoff, dry_run=dry_run)
     return PruneReport(
         runs,
         statistics=_delete(database, RunStats, hours, old_hours, dry_run),
@@ -174,3 +181,14 @@ def _execute(session: Session, statement: Delete) -> int:
     """Delete and return how many rows that were."""
     result = session.execute(statement.execution_options(synchronize_session=False))
     return result.rowcount if isinstance(result, CursorResult) else 0
+
+
+def _prune_errors(database: Database, cutoff: datetime, *, dry_run: bool) -> None:
+    """Forget errors of whose runs none is left, and hourly counts that no page shows any more."""
+    last_run = select(Run.id).where(Run.fingerprint == ErrorGroup.fingerprint)
+    gone = and_(ErrorGroup.last_seen_at < cutoff, ~last_run.exists())
+    group = select(ErrorGroup.fingerprint).where(ErrorGroup.fingerprint == ErrorJob.fingerprint)
+    past = ErrorHour.hour < datetime.now(UTC) - HOURS_OF_ERRORS
+    _delete(database, ErrorHour, (ErrorHour.fingerprint, ErrorHour.hour), past, dry_run)
+    _delete(database, ErrorGroup, (ErrorGroup.fingerprint,), gone, dry_run)
+    _delete(database, ErrorJob, (ErrorJob.fingerprint, ErrorJob.job_id), ~group.exists(), dry_run)

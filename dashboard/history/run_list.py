@@ -52,6 +52,7 @@ class RunFilter:
     text: str | None = None  # in the job's name or the error, whatever the case
     since: datetime | None = None
     until: datetime | None = None
+    ended: datetime | None = None  # and finished at this moment or later
 
     def __bool__(self) -> bool:
         """Say whether anything is filtered at all."""
@@ -238,7 +239,7 @@ def _furthest_reaching(
         "state": tuple(sorted(wanted.states)),
     }
     indexes = [_Index(column, values) for column, values in given.items() if values]
-    others = (wanted.task, wanted.origin, wanted.executor, wanted.text)
+    others = (wanted.task, wanted.origin, wanted.executor, wanted.text, wanted.ended)
     if len(indexes) <= 1 and not any(others):
         return (indexes or [_Index()])[0], None
     indexes = indexes or [_Index()]
@@ -329,6 +330,8 @@ def _conditions(wanted: RunFilter, walked: str | None) -> Iterator[ColumnElement
         yield Run.queued_at >= wanted.since
     if wanted.until is not None:
         yield Run.queued_at < wanted.until
+    if wanted.ended is not None:
+        yield Run.finished_at >= wanted.ended
 
 
 _COLUMNS = (

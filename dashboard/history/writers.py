@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select, update
 
-from dashboard.history.health import (
-    ROWS_A_QUERY,
-    FinishedRun,
-    batches,
-    count_finished,
-    error_line,
-    insert_for,
-)
+from dashboard.history.health import FinishedRun, count_finished, error_line
+from dashboard.history.inserts import ROWS_A_QUERY, batches, insert_for
 from dashboard.records import LogDropped, LogLine, Outcome, ProgressChange, StepChange
 from dashboard.storage.models import Audit, Job, Run, RunLog, RunState, RunStep
 

@@ -17,13 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Text, bindparam, cast, func, literal, or_, select, text, update
 
 from dashboard.errors import Invalid
-from dashboard.history.health import (
-    ROWS_A_QUERY,
-    FinishedRun,
-    batches,
-    count_finished,
-    insert_for,
-)
+from dashboard.history.health import FinishedRun, count_finished
+from dashboard.history.inserts import ROWS_A_QUERY, batches, insert_for
 from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState, UtcDateTime
 from dashboard.texts import storable
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select, text, update
 
-from dashboard.history.health import ROWS_A_QUERY, FinishedRun, batches, count_finished
+from dashboard.history.health import FinishedRun, count_finished
+from dashboard.history.inserts import ROWS_A_QUERY, batches
 from dashboard.records import RunIdentity
 from dashboard.scheduling.claims import is_too_late, too_late
 from dashboard.scheduling.executors import Claim

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from dashboard.errors import Conflict, FieldError, Invalid
-from dashboard.history.health import SILENCE_COLUMNS, insert_for
+from dashboard.history.health import SILENCE_COLUMNS
+from dashboard.history.inserts import insert_for
 from dashboard.history.problems import problems_of_job
 from dashboard.services import audit
 from dashboard.services.jobs import get_job

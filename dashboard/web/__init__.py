@@ -15,6 +15,7 @@ from dashboard.web import (
     audit,
     bulk,
     editor,
+    errors,
     exchange,
     favicon,
     handlers,
@@ -52,6 +53,7 @@ POLICY = (
 
 
 SCREENS = (
+    errors,
     tokens,
     now,
     jobs,

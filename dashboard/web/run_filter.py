@@ -33,6 +33,7 @@ PARAMETERS = (
     "q",
     "since",
     "until",
+    "ended",
 )
 """The names that filter; `before` and `after` only page."""
 
@@ -59,6 +60,7 @@ def read_run_filter(args: MultiDict[str, str], *, zone: tzinfo, now: datetime) -
         text=reader.one("q", lambda text: _text(text.strip(), LONGEST_TEXT)),
         since=reader.one("since", lambda text: read_moment(text, zone, now)),
         until=reader.one("until", lambda text: read_moment(text, zone, now)),
+        ended=reader.one("ended", lambda text: read_moment(text, zone, now)),
     )
     if wanted.since and wanted.until and wanted.since >= wanted.until:
         reader.complain("until", "This is not after the beginning.")

@@ -43,6 +43,7 @@ LABELS = {
     "q": "Search",
     "since": "From",
     "until": "To",
+    "ended": "Ended since",
 }
 PERIODS = (("", "Any time"), ("1h", "1 hour"), ("24h", "24 hours"), ("7d", "7 days"))
 

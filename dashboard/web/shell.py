@@ -46,6 +46,7 @@ _PLACES = (
     ("Now", "heartbeat", "now.show", ("now",)),
     ("Jobs", "calendar-time", "jobs.index", ("jobs", "job", "editor", "exchange", "bulk")),
     ("Runs", "history", "runs.index", ("runs", "run")),
+    ("Errors", "bug", "errors.index", ("errors",)),
     ("Audit", "list-details", "audit.index", ("audit",)),
     ("System", "server", "system.show", ("system",)),
 )

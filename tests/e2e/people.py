@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 _RUN = re.compile(r'href="(/runs/[0-9]+)"')
+_ERROR = re.compile(r'href="(/errors/[0-9a-f]+)"')
 HOURLY = {"trigger.type": "interval", "trigger.every": "1", "trigger.unit": "hours"}
 
 
@@ -84,6 +85,16 @@ class Colleague:
         self.act(job, "run")
         new: set[str] = wait_until(lambda: self._runs(job, state) - before)
         return new.pop()
+
+    def error_of(self, run: str) -> str:
+        """Return the address of the error that a run met."""
+        addresses = _ERROR.findall(self.remote.get("/errors?sort=last&show=all").text())
+        run_id = run.removeprefix("/runs/")
+        for address in addresses:
+            if f"/runs/{run_id}" in self.remote.get(address).text():
+                found: str = address
+                return found
+        raise AssertionError(f"no error leads to {run}")
 
     def _runs(self, job: str, state: str) -> set[str]:
         page = self.remote.get("/runs", params={"job": job.removeprefix("/jobs/"), "state": state})

@@ -53,6 +53,9 @@ PAGES = {
     "add person": "/people/new",
     "person": "/people/1",
     "profile": "/profile",
+    "errors": "/errors",
+    "error": "{error}",
+    "question before acknowledging": "{failing}/acknowledge",
     "system": "/system",
     "tokens": "/tokens",
 }
@@ -81,6 +84,7 @@ def sights(
             "removed": removed,
             "run": run,
             "failed": failed,
+            "error": colleague.error_of(failed),
         }
         colleague.tidy_up()
 

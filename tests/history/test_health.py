@@ -16,10 +16,10 @@ from dashboard.history.health import (
     COUNTED,
     RECENT_RUNS,
     FinishedRun,
-    batches,
     count_finished,
     usual_durations,
 )
+from dashboard.history.inserts import batches
 from dashboard.storage.models import (
     ACTIVE,
     ALL_JOBS,

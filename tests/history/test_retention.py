@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from dashboard.history import retention
+from dashboard.history.health import FinishedRun, count_finished
 from dashboard.history.retention import PruneReport, prune
 from dashboard.storage.models import (
     ACTIVE,
@@ -16,6 +17,9 @@ from dashboard.storage.models import (
     AlertEvent,
     AlertProblem,
     DeliveryState,
+    ErrorGroup,
+    ErrorHour,
+    ErrorJob,
     Job,
     JobHealth,
     Run,
@@ -198,3 +202,25 @@ def test_ids_of_any_characters(database: Database, job_id: str) -> None:
 
 def test_an_empty_database(database: Database) -> None:
     assert prune(database, retention_days=90, keep_runs=100) == PruneReport(0, 0, 0)
+
+
+def test_errors_go_with_their_last_run_and_hours_after_a_week(database: Database) -> None:
+    met: dict[str, Any] = {"state": RunState.FAILED, "finished_at": NOW}
+    for fingerprint, age in (("left", 95), ("gone", 100), ("new", 1)):
+        moment = NOW - age * DAY
+        met |= {"queued_at": moment, "scheduled_at": moment, "fingerprint": fingerprint}
+        with database.write() as session:
+            run = new_run(fingerprint, **met)
+            session.add(run)
+            session.flush()
+            finished = FinishedRun(
+                run.id, fingerprint, RunState.FAILED, moment, moment, 1.0, fingerprint=fingerprint
+            )
+            count_finished(session.connection(), [finished])
+    with database.write() as session:
+        session.execute(delete(Run).where(Run.fingerprint == "gone"))
+    prune(database, retention_days=90, keep_runs=100)
+    with database.read() as session:
+        for table in (ErrorGroup, ErrorJob):
+            assert set(session.scalars(select(table.fingerprint))) == {"left", "new"}
+        assert list(session.scalars(select(ErrorHour.fingerprint))) == ["new"]

@@ -157,7 +157,7 @@ class TestError:
     def test_runs_with_the_same_error_are_a_link_away(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert links(site.get("/runs/1"))["Same error in 1 other run"] == "/runs?fingerprint=f1"
+        assert links(site.get("/runs/1"))["Same error in 1 other run"] == "/errors/f1"
         site.add(*(make_run(number, fingerprint="f1", state=FAILED) for number in (3, 4)))
         monkeypatch.setattr(queries, "SAME_ERROR_CAP", 2)
         assert "Same error in 2+ other runs" in links(site.get("/runs/1"))

@@ -12,6 +12,7 @@ from dashboard.storage.models.alerts import (
 )
 from dashboard.storage.models.base import ID_LENGTH, Base, UtcDateTime
 from dashboard.storage.models.bulk import Bulk
+from dashboard.storage.models.errorgroups import ErrorGroup, ErrorHour, ErrorJob
 from dashboard.storage.models.health import (
     ALL_JOBS,
     DURATION_BOUNDS,
@@ -37,6 +38,7 @@ from dashboard.storage.models.words import (
     AlertEvent,
     AlertKind,
     DeliveryState,
+    ErrorMark,
     Health,
     JobState,
     Origin,
@@ -73,6 +75,10 @@ __all__ = [
     "Base",
     "Bulk",
     "DeliveryState",
+    "ErrorGroup",
+    "ErrorHour",
+    "ErrorJob",
+    "ErrorMark",
     "Health",
     "Job",
     "JobHealth",

@@ -113,6 +113,13 @@ class ProcessKind(enum.StrEnum):
     WORKER = "worker"  # executes runs that Celery's broker brings it
 
 
+class ErrorMark(enum.StrEnum):
+    """What somebody decided about an error; it comes back by itself, as regressed."""
+
+    ACKNOWLEDGED = "acknowledged"  # known: until a job that has succeeded since meets it again
+    IGNORED = "ignored"  # until a time, a count or a rate, or for good
+
+
 class Role(enum.StrEnum):
     """What a person may do; each role includes the ones before it."""
 

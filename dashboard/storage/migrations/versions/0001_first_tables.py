@@ -26,6 +26,9 @@ def upgrade() -> None:
     _run_step()
     _job_health()
     _run_stats()
+    _error_group()
+    _error_hour()
+    _error_job()
     _audit()
     _alert_rule()
     _alert_problem()
@@ -349,6 +352,64 @@ def _run_stats() -> None:
     )
     with op.batch_alter_table("run_stats", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_run_stats_hour"), ["hour"], unique=False)
+
+
+def _error_group() -> None:
+    op.create_table(
+        "error_group",
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("first_seen_at", MOMENT, nullable=False),
+        sa.Column("last_seen_at", MOMENT, nullable=False),
+        sa.Column("count", NUMBER, nullable=False),
+        sa.Column("jobs", NUMBER, nullable=False),
+        sa.Column("last_run_id", NUMBER, nullable=False),
+        sa.Column("last_job_id", sa.String(length=191), nullable=False),
+        sa.Column(
+            "mark",
+            sa.Enum("acknowledged", "ignored", name="errormark", native_enum=False, length=16),
+            nullable=True,
+        ),
+        sa.Column("marked_at", MOMENT, nullable=True),
+        sa.Column("marked_by", sa.String(length=191), nullable=True),
+        sa.Column("mark_reason", sa.Text(), nullable=True),
+        sa.Column("until_at", MOMENT, nullable=True),
+        sa.Column("until_count", NUMBER, nullable=True),
+        sa.Column("until_rate", NUMBER, nullable=True),
+        sa.Column("regressed_at", MOMENT, nullable=True),
+        sa.PrimaryKeyConstraint("fingerprint"),
+    )
+    with op.batch_alter_table("error_group", schema=None) as batch_op:
+        for name, column in (
+            ("count", "count"),
+            ("first", "first_seen_at"),
+            ("last", "last_seen_at"),
+        ):
+            batch_op.create_index(f"ix_error_group_{name}", [column, "fingerprint"], unique=False)
+
+
+def _error_hour() -> None:
+    op.create_table(
+        "error_hour",
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("hour", MOMENT, nullable=False),
+        sa.Column("count", NUMBER, nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint", "hour"),
+    )
+    with op.batch_alter_table("error_hour", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_error_hour_hour"), ["hour"], unique=False)
+
+
+def _error_job() -> None:
+    op.create_table(
+        "error_job",
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("job_id", sa.String(length=191), nullable=False),
+        sa.Column("count", NUMBER, nullable=False),
+        sa.Column("last_seen_at", MOMENT, nullable=False),
+        sa.Column("last_run_id", NUMBER, nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint", "job_id"),
+    )
 
 
 def _audit() -> None:

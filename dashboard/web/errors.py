@@ -1,0 +1,206 @@
+"""Errors: runs that failed in the same way, counted together, and what people decide about them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, request, url_for
+
+from dashboard.errors import FieldError, Invalid
+from dashboard.history.error_list import (
+    JOBS,
+    LOOK_THROUGH,
+    MARKS,
+    PERIODS,
+    SORTS,
+    count_cells,
+    get_error,
+    jobs_that_met,
+    list_errors,
+    sample_run,
+)
+from dashboard.history.run_list import RunFilter, list_runs
+from dashboard.services import errormarks
+from dashboard.storage.models import Role
+from dashboard.texts import is_storable
+from dashboard.web.access import current_actor, role
+from dashboard.web.filters import display_zone
+from dashboard.web.rendering import (
+    done,
+    live_etag,
+    not_modified,
+    page_before,
+    render,
+    wants_partial,
+)
+from dashboard.web.runs import table_rows
+from dashboard.web.state import dashboard_state
+from dashboard.web.tracebacks import read_traceback
+from dashboard.web.until import CHOICES, read_until
+
+if TYPE_CHECKING:
+    from flask import Response
+    from werkzeug.wrappers import Response as AnyResponse
+
+    from dashboard.storage.models import ErrorGroup
+
+blueprint = Blueprint("errors", __name__)
+
+LONGEST_TEXT = 200
+FEW_RUNS = 20
+"""Runs shown of one error."""
+
+SORT_LABELS = {"last": "Last seen", "first": "First seen", "count": "Most runs"}
+
+
+@blueprint.get("/errors")
+@role(Role.VIEWER)
+def index() -> Response:
+    """List the errors that the address asks for."""
+    mark, sort = _choice("show", MARKS), _choice("sort", tuple(SORTS))
+    text = request.args.get("q", "").strip()[:LONGEST_TEXT]
+    after = request.args.get("after")
+    now = datetime.now(UTC)
+    with dashboard_state().database.read() as session:
+        etag = live_etag(session)
+        if unchanged := not_modified(etag):
+            return unchanged
+        sought = text if is_storable(text) else text.encode("ascii", "replace").decode()
+        page = list_errors(
+            session, now, mark=mark, text=sought.replace("\0", "?"), sort=sort, after=after
+        )
+    address: dict[str, Any] = {
+        "q": text or None,
+        "show": None if mark == "open" else mark,
+        "sort": None if sort == "last" else sort,
+    }
+    return render(
+        "errors/page.html",
+        partial="errors/_list.html",
+        etag=None if after else etag,
+        found=page,
+        query=text,
+        mark=mark,
+        sort=sort,
+        marks=[(word, _url(address | {"show": word})) for word in MARKS],
+        sorts=[
+            (word, label, _url(address | {"sort": word})) for word, label in SORT_LABELS.items()
+        ],
+        periods=PERIODS,
+        looked_through=LOOK_THROUGH,
+        url_first=_url(address) if after else None,
+        url_next=_url(address | {"after": page.after}) if page.after else None,
+    )
+
+
+@blueprint.get("/errors/<fingerprint>")
+@role(Role.VIEWER)
+def show(fingerprint: str) -> Response:
+    """Show one error: where it comes from, which jobs meet it, its last runs."""
+    now = datetime.now(UTC)
+    with dashboard_state().database.read() as session:
+        etag = live_etag(session)
+        if unchanged := not_modified(etag):
+            return unchanged
+        group = get_error(session, fingerprint)
+        cells = count_cells(session, [fingerprint], now)[fingerprint]
+        jobs = jobs_that_met(session, fingerprint)
+        found = list_runs(session, RunFilter(fingerprint=fingerprint), limit=FEW_RUNS)
+        sample = sample_run(session, found.runs[0].id if found.runs else group.last_run_id)
+    return render(
+        "errors/error.html",
+        partial="errors/_error.html",
+        etag=etag,
+        group=group,
+        cells=cells,
+        jobs=jobs,
+        most_jobs=JOBS,
+        rows=table_rows(found.runs),
+        older=found.older,
+        run=sample,
+        parts=read_traceback(sample.traceback) if sample and sample.traceback else [],
+    )
+
+
+@blueprint.get("/errors/<fingerprint>/<any(acknowledge, ignore):action>")
+@role(Role.OPERATOR)
+def ask(fingerprint: str, action: str) -> Response:
+    """Ask for the reason, and for what ends it: in the page's dialog, or on a page of its own."""
+    with dashboard_state().database.read() as session:
+        group = get_error(session, fingerprint)
+    return render(
+        "errors/question.html",
+        partial="errors/_question.html",
+        group=group,
+        action=action,
+        choices=CHOICES,
+        longest_reason=errormarks.LONGEST_REASON,
+        in_dialog=wants_partial(),
+    )
+
+
+@blueprint.post("/errors/<fingerprint>/acknowledge")
+@role(Role.OPERATOR)
+def acknowledge(fingerprint: str) -> AnyResponse:
+    """Note that somebody knows an error."""
+    with dashboard_state().change() as session:
+        group = errormarks.acknowledge_error(
+            session, fingerprint, reason=request.form.get("reason"), actor=current_actor()
+        )
+        return _done(group, "is acknowledged until it comes back after a success.")
+
+
+@blueprint.post("/errors/<fingerprint>/ignore")
+@role(Role.OPERATOR)
+def ignore(fingerprint: str) -> AnyResponse:
+    """Put an error aside for a while."""
+    until = errormarks.Until(
+        at=read_until(request.form, display_zone(), datetime.now(UTC)),
+        times=_number("times"),
+        per_hour=_number("per_hour"),
+    )
+    with dashboard_state().change() as session:
+        group = errormarks.ignore_error(
+            session,
+            fingerprint,
+            until=until,
+            reason=request.form.get("reason"),
+            actor=current_actor(),
+        )
+        return _done(group, "is ignored." if until == errormarks.Until() else "is ignored for now.")
+
+
+@blueprint.post("/errors/<fingerprint>/reopen")
+@role(Role.OPERATOR)
+def reopen(fingerprint: str) -> AnyResponse:
+    """Forget what was decided about an error."""
+    with dashboard_state().change() as session:
+        group = errormarks.reopen_error(session, fingerprint, actor=current_actor())
+        return _done(group, "is open again.")
+
+
+def _done(group: ErrorGroup, what: str) -> AnyResponse:
+    asked_on_a_page = not wants_partial() and page_before() == request.path
+    name = group.error if len(group.error) <= 80 else f"{group.error[:80]}…"  # noqa: PLR2004 -- a toast's worth
+    url = url_for("dashboard.errors.show", fingerprint=group.fingerprint)
+    return done(url, f"“{name}” {what}", leave=asked_on_a_page)
+
+
+def _number(name: str) -> int | None:
+    text = request.form.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 12):  # noqa: PLR2004 -- more than enough
+        raise Invalid([FieldError(name, f"“{text[:50]}” is no whole number.")])
+    return int(text)
+
+
+def _choice(name: str, allowed: tuple[str, ...]) -> str:
+    """Return a word of the address; one that is not known counts as missing."""
+    word = request.args.get(name, "")
+    return word if word in allowed else allowed[0]
+
+
+def _url(address: dict[str, Any]) -> str:
+    return url_for("dashboard.errors.index", **address)
