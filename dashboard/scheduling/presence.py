@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.history.health import insert_for
+from dashboard.history.inserts import insert_for
 from dashboard.scheduling.leader import database_now, is_gone
 from dashboard.storage.models import Process, ProcessKind
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, exists, func, literal, select, text, update
 
-from dashboard.history.health import ROWS_A_QUERY, batches
+from dashboard.history.inserts import ROWS_A_QUERY, batches
 from dashboard.records import RunIdentity
 from dashboard.scheduling.claims import is_too_late
 from dashboard.scheduling.executors import Claim
