@@ -164,7 +164,7 @@ def _responses(rule: Rule, method: str, each: Operation) -> Iterator[tuple[int, 
     good: dict[str, Any] = {"description": "Done." if each.changes else "The answer."}
     if each.answer is not None:
         good["content"] = {"application/json": {"schema": _reference(each.answer)}}
-    if each.tagged:
+    if each.tag:
         good["headers"] = {"ETag": _HEADERS["ETag"]}
         yield 304, {"description": "Nothing has changed."}
     if each.status in {201, 202}:

@@ -17,7 +17,7 @@ import functools
 import hashlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flask import Response, request
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 REPLAYED = "Idempotency-Replayed"
 
+Tag = Literal["revision", "content"]
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -50,7 +52,7 @@ class Operation:
     body: type[BaseModel] | None
     status: int
     changes: bool
-    tagged: bool
+    tag: Tag | None
     conflicts: bool
 
 
@@ -70,13 +72,15 @@ def operation(
     body: type[BaseModel] | None = None,
     status: int = 200,
     changes: bool = False,
-    tagged: bool = True,
+    tag: Tag | None = "revision",
     conflicts: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Response]]:
     """Declare what a view takes and answers.
 
-    `changes` gives it a transaction. `tagged` is False where the answer changes without any write,
-    `conflicts` True where the present state may not allow what is asked (409).
+    `changes` gives it a transaction. `tag` says by what an answer is known to be the same: by the
+    revision of the database, which spares the work, or by its content where that comes from
+    elsewhere; None where it is never the same. `conflicts` is True where the present state may not
+    allow what is asked (409).
     """
 
     def declare(view: Callable[..., Any]) -> Callable[..., Response]:
@@ -88,7 +92,7 @@ def operation(
             body,
             status,
             changes,
-            tagged and not changes and body is None,
+            None if changes or body is not None else tag,
             conflicts,
         )
 
@@ -113,13 +117,21 @@ def operation(
 
 def _read(declared: Operation, view: Callable[[Session], BaseModel]) -> Response:
     with dashboard_state().database.read() as session:
-        etag = _tag(session) if declared.tagged else None
+        etag = _tag(session) if declared.tag == "revision" else None
         if etag is not None and request.if_none_match.contains_weak(etag):
-            response = Response(status=304)
-        else:
-            response = _response(view(session).model_dump_json(), declared.status)
-    if etag is not None:
-        response.set_etag(etag, weak=True)
+            return _tagged(Response(status=304), etag)
+        text = view(session).model_dump_json()
+    if declared.tag == "content":
+        etag = hashlib.sha256(text.encode()).hexdigest()[:20]
+    response = _response(text, declared.status)
+    if etag is None:
+        return response
+    _tagged(response, etag).make_conditional(request)
+    return response
+
+
+def _tagged(response: Response, etag: str) -> Response:
+    response.set_etag(etag, weak=True)
     return response
 
 

@@ -37,7 +37,7 @@ class Status(BaseModel):
 
 @blueprint.get("/status")
 @role(Role.VIEWER)
-@operation("Get the status", answer=Status, tagged=False)
+@operation("Get the status", answer=Status, tag=None)
 def show(session: Session) -> Status:
     """Tell whether jobs are being started, and how much there is to do."""
     status, work = scheduler_now(session), count_work(session)

@@ -35,7 +35,7 @@ class TaskList(BaseModel):
 
 @blueprint.get("/tasks")
 @role(Role.VIEWER)
-@operation("List tasks", answer=TaskList)
+@operation("List tasks", answer=TaskList, tag="content")
 def index(session: Session) -> TaskList:
     """List the tasks that the process which answers has loaded."""
     del session

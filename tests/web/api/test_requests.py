@@ -13,10 +13,12 @@ from sqlalchemy import func, select, update
 from dashboard.services.idempotency import KEPT_FOR
 from dashboard.storage.models import Job, KeptAnswer
 from dashboard.web import LARGEST_REQUEST
-from tests.rows import make_job
+from tests.rows import make_job, make_run
 from tests.web.api.program import fields, make_program
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.web.api.program import Program
     from tests.web.site import Site
 
@@ -124,9 +126,9 @@ def test_parameters_that_mean_nothing_are_refused(program: Program, address: str
 # -- tags ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("address", ["/jobs", "/jobs/nightly", "/runs", "/tasks"])
+@pytest.mark.parametrize("address", ["/jobs", "/jobs/nightly", "/runs", "/runs/1/log"])
 def test_what_has_not_changed_is_not_sent_again(site: Site, program: Program, address: str) -> None:
-    site.add(make_job())
+    site.add(make_job(), make_run(1))
     tag = program.send("GET", address, status=200).headers["ETag"]
     unchanged = program.send("GET", address, status=304, headers={"If-None-Match": tag})
     assert (unchanged.data, unchanged.headers["ETag"]) == (b"", tag)
@@ -140,6 +142,21 @@ def test_a_tag_is_no_answer_to_another_token(site: Site, program: Program) -> No
     tag = program.send("GET", "/jobs", status=200).headers["ETag"]
     other = make_program(site, name="other")
     assert other.send("GET", "/jobs", status=200).headers["ETag"] != tag
+
+
+@sqlite
+def test_tasks_are_known_by_what_they_are(
+    site: Site, program: Program, register: Callable[..., None]
+) -> None:
+    """Each process has its own, whatever the database says."""
+
+    def other() -> None: ...
+
+    tag = program.send("GET", "/tasks", status=200).headers["ETag"]
+    site.add(make_job())
+    program.send("GET", "/tasks", status=304, headers={"If-None-Match": tag})
+    register(other, "other")
+    program.send("GET", "/tasks", status=200, headers={"If-None-Match": tag})
 
 
 @sqlite
