@@ -13,6 +13,8 @@ from dashboard.web import init_web
 from dashboard.web.state import DashboardState
 
 if TYPE_CHECKING:
+    from apscheduler.schedulers.base import BaseScheduler
+
     from dashboard.runtime import Runtime
     from dashboard.settings import Settings
 
@@ -35,12 +37,18 @@ class Dashboard:
         self,
         app: Flask | None = None,
         *,
+        scheduler: BaseScheduler | None = None,
         settings: Settings | None = None,
         prefix: str = "/dashboard",
         runtime: Runtime | None = None,
         own_app: bool = False,
     ) -> None:
-        """Prepare the dashboard under `prefix`; with an `app`, add it there at once."""
+        """Prepare the dashboard under `prefix`; with an `app`, add it there at once.
+
+        `scheduler` is one of the app's own: its jobs are shown and handled too, and it stays the
+        app's to start and to stop.
+        """
+        self._scheduler = scheduler
         self._settings = settings
         self._prefix = "" if own_app else prefix.rstrip("/")
         self._runtime = runtime
@@ -52,14 +60,14 @@ class Dashboard:
         """Add the pages to `app`; a runtime that was not given is made and started."""
         runtime = self._runtime
         if runtime is None:
-            runtime = make_runtime(self._settings or load_settings())
+            runtime = make_runtime(self._settings or load_settings(), self._scheduler)
             announce_first_account(runtime)
             runtime.start()
             atexit.register(runtime.stop)
         state = DashboardState(
             settings=runtime.settings,
             database=runtime.database,
-            wake=runtime.scheduler.wakeup,
+            wake=runtime.wake,
             process=runtime.scheduler.identity.process,
             recorder_backlog=lambda: runtime.recorder.backlog,
             load_problems=tuple(runtime.load_problems),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dashboard.alerting.alerting import Alerting
 from dashboard.capture import install_capture, uninstall_capture
 from dashboard.history.recorder import Recorder
+from dashboard.scheduling.host import HostScheduler
 from dashboard.scheduling.leader import Identity
 from dashboard.scheduling.listener import Listener
 from dashboard.scheduling.presence import Presence
@@ -24,6 +25,7 @@ from dashboard.storage.models import ProcessKind
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from apscheduler.schedulers.base import BaseScheduler
 
     from dashboard.settings import Settings
     from dashboard.tasks import LoadProblem
@@ -48,6 +50,7 @@ class Runtime:
     listener: Listener
     alerting: Alerting
     load_problems: list[LoadProblem]
+    host: HostScheduler | None = None  # beside ours, in a host app that has one of its own
 
     def start(self) -> None:
         """Begin to schedule, or to stand by while another process leads."""
@@ -57,6 +60,14 @@ class Runtime:
         self.scheduler.start()
         self.listener.start()
         self.alerting.start()
+        if self.host is not None:
+            self.host.start()
+
+    def wake(self) -> None:
+        """Let the schedulers look at the database at once."""
+        self.scheduler.wakeup()
+        if self.host is not None:
+            self.host.wake()
 
     def stop(self, grace: float | None = None) -> bool:
         """End cleanly within `grace` seconds (the setting's by default) and a moment for writing.
@@ -64,6 +75,8 @@ class Runtime:
         Returns False when runs had to be left behind. Stopping twice is harmless.
         """
         self.listener.stop()
+        if self.host is not None:
+            self.host.stop()
         ended = self.scheduler.stop(self.settings.shutdown_grace if grace is None else grace)
         self.presence.stop(timeout=1)
         written = self.recorder.stop(timeout=5)
@@ -92,8 +105,11 @@ def open_database(
     return database
 
 
-def make_runtime(settings: Settings) -> Runtime:
-    """Load tasks and open the database; nothing runs yet."""
+def make_runtime(settings: Settings, host: BaseScheduler | None = None) -> Runtime:
+    """Load tasks and open the database; nothing runs yet.
+
+    `host` is a scheduler of the host app's own, whose jobs are shown and handled too.
+    """
     problems = import_tasks(settings)
     for problem in problems:
         logger.error("tasks of %s could not be loaded: %s", problem.source, problem.message)
@@ -114,7 +130,10 @@ def make_runtime(settings: Settings) -> Runtime:
         status=partial(scheduler_status, process=identity.process),
         works=lambda: scheduler.works and recorder.failing_since is None,
     )
-    return Runtime(settings, database, recorder, scheduler, presence, listener, alerting, problems)
+    follower = None if host is None else HostScheduler(host, database, identity)
+    return Runtime(
+        settings, database, recorder, scheduler, presence, listener, alerting, problems, follower
+    )
 
 
 def announce_first_account(runtime: Runtime) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import Text, bindparam, cast, func, literal, or_, select, text, 
 from dashboard.errors import Invalid
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.history.inserts import ROWS_A_QUERY, batches, insert_for
-from dashboard.storage.models import ACTIVE_RUN, Job, Origin, Run, RunState, UtcDateTime
+from dashboard.storage.models import ACTIVE_RUN, HOST, Job, Origin, Run, RunState, UtcDateTime
 from dashboard.texts import storable
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ JOB_COLUMNS: tuple[Any, ...] = (
 _DUE = (
     select(*JOB_COLUMNS)
     .where(
-        Job.next_run_time <= bindparam("now"), Job.paused_at.is_(None), Job.broken_reason.is_(None)
+        Job.next_run_time <= bindparam("now"),
+        Job.paused_at.is_(None),
+        Job.broken_reason.is_(None),
+        Job.executor != HOST,
     )
     .order_by(Job.next_run_time)
     .limit(DUE_A_TICK)

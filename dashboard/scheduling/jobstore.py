@@ -22,7 +22,7 @@ from dashboard.errors import DashboardError
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.scheduling import triggers
 from dashboard.scheduling.claims import NO_MORE_FIRE_TIMES
-from dashboard.storage.models import ACTIVE_RUN, ID_LENGTH, Job, JobHealth, Run, RunState
+from dashboard.storage.models import ACTIVE_RUN, HOST, ID_LENGTH, Job, JobHealth, Run, RunState
 from dashboard.tasks import Task, all_tasks, get_task
 
 if TYPE_CHECKING:
@@ -66,14 +66,24 @@ def next_due(session: Session) -> datetime | None:
     """Return when the next job that may fire is due."""
     return session.scalar(
         select(Job.next_run_time)
-        .where(Job.next_run_time.is_not(None), Job.paused_at.is_(None), Job.broken_reason.is_(None))
+        .where(
+            Job.next_run_time.is_not(None),
+            Job.paused_at.is_(None),
+            Job.broken_reason.is_(None),
+            Job.executor != HOST,
+        )
         .order_by(Job.next_run_time)
         .limit(1)
     )
 
 
 def why_broken(job: Job, executors: Collection[str]) -> str | None:
-    """Say why a job cannot be run as it stands, or None when it can."""
+    """Say why a job cannot be run as it stands, or None when it can.
+
+    About a job of a host's own scheduler only that scheduler can tell.
+    """
+    if job.executor == HOST:
+        return None
     try:
         get_task(job.task)
         triggers.load(job.trigger, timezone=job.timezone)
@@ -94,8 +104,8 @@ def recheck_jobs(session: Session, now: datetime, executors: Collection[str]) ->
     known = [task.name for task in all_tasks()]
     doubtful = select(Job).where(
         Job.broken_reason.is_not(None)
-        | Job.task.not_in(known)
-        | Job.executor.not_in(sorted(executors))
+        | (Job.task.not_in(known) & (Job.executor != HOST))
+        | Job.executor.not_in([*sorted(executors), HOST])
     )
     for job in session.scalars(doubtful):
         reason = why_broken(job, executors)
@@ -227,7 +237,8 @@ class TableJobStore(BaseJobStore):
 
     def _stock_jobs(self, query: Select[Job]) -> list[StockJob]:
         with self._database.read() as session:
-            rows = session.scalars(query.where(Job.broken_reason.is_(None))).all()
+            own = query.where(Job.broken_reason.is_(None), Job.executor != HOST)
+            rows = session.scalars(own).all()
         return [job for row in rows if (job := self._stock_or_none(row)) is not None]
 
     def _stock_or_none(self, row: Job) -> StockJob | None:

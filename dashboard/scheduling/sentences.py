@@ -10,6 +10,7 @@ from dashboard.scheduling.combining import AllOf, AnyOf
 from dashboard.scheduling.cron import Cron
 from dashboard.scheduling.cronsentences import cron_sentence, listed
 from dashboard.scheduling.repeats import CalendarInterval, Interval, Once
+from dashboard.storage.models import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,8 @@ _MOST_PARTS = 8
 def abbreviate(data: Mapping[str, Any]) -> str:
     """Write a trigger's normal form in one short line: `interval 5m`, `cron 0 9 * * 1-5`."""
     kind = data["type"]
+    if kind == HOST:
+        return str(data["text"])
     if kind in {"and", "or"}:
         return f"{kind}({', '.join(abbreviate(child) for child in data['triggers'])})"
     if kind == "date":

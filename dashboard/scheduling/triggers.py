@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from dashboard.errors import Invalid
 from dashboard.scheduling import sentences
 from dashboard.scheduling.answers import complaint
 from dashboard.scheduling.faults import contradictions, fault
 from dashboard.scheduling.firetimes import Effort, FireTimes
+from dashboard.scheduling.hosttriggers import HostTrigger
 from dashboard.scheduling.kinds import Room, read
 from dashboard.scheduling.repeats import ANCHORED
 from dashboard.scheduling.stocktriggers import form_of, zone_name
+from dashboard.storage.models import HOST
 
 if TYPE_CHECKING:
     from apscheduler.triggers.base import BaseTrigger
@@ -66,6 +69,13 @@ def load(data: Mapping[str, Any], *, timezone: str = "UTC", field: str = "trigge
     """
     parts = read(data, field, timezone, Room())
     return Schedule(parts.data, parts.trigger, parts.timezone)
+
+
+def kept(data: Mapping[str, Any], *, timezone: str) -> Schedule:
+    """Read the trigger of a row: one of ours, or one of a host's own scheduler."""
+    if data.get("type") == HOST:
+        return Schedule(dict(data), HostTrigger(data, ZoneInfo(timezone)), timezone)
+    return load(data, timezone=timezone)
 
 
 def from_trigger(trigger: BaseTrigger) -> Schedule:

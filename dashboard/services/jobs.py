@@ -20,6 +20,7 @@ from dashboard.services import audit
 from dashboard.services.jobdata import FIELDS, check_change, check_new, id_from_name
 from dashboard.storage.models import (
     ACTIVE_RUN,
+    HOST,
     Job,
     JobHealth,
     JobState,
@@ -58,6 +59,16 @@ def locked_job(session: Session, job_id: str) -> Job:
     if job is None:
         raise JobNotFound(job_id)
     return job
+
+
+def require_own(job: Job) -> None:
+    """Raise `Conflict` for a job of a host's own scheduler: only the host's code can change it."""
+    if job.executor == HOST:
+        message = (
+            f"Job “{job.id}” belongs to the app's own scheduler. It can be run, paused, resumed and"
+            " removed here, but only the app can change what it does and when."
+        )
+        raise Conflict(message)
 
 
 def job_state(job: Job, *, running: bool) -> JobState:
@@ -118,6 +129,7 @@ def change_job(
         job = locked_job(session, job_id)
         if job.version != version:
             raise StaleEdit(job_id, expected=version, actual=job.version)
+        require_own(job)
         before = snapshot(job)
         values = check_change(job, data, settings, now)
         next_run_time = values.pop("next_run_time", None)
@@ -158,7 +170,7 @@ def resume_job(session: Session, job_id: str, *, actor: Actor) -> Job:
         actor.require(Role.OPERATOR)
         job = locked_job(session, job_id)
         if job.paused_at is not None:
-            schedule = triggers.load(job.trigger, timezone=job.timezone)
+            schedule = triggers.kept(job.trigger, timezone=job.timezone)
             job.paused_at = job.paused_by = job.paused_reason = None
             job.next_run_time = schedule.at_or_after(now)
             job.finished_reason = None if job.next_run_time else NO_MORE_FIRE_TIMES

@@ -240,7 +240,7 @@ def _about(job: Job) -> dict[str, Any]:
 
 def _schedule(job: Job) -> Schedule | None:
     try:
-        return triggers.load(job.trigger, timezone=job.timezone)
+        return triggers.kept(job.trigger, timezone=job.timezone)
     except Invalid:
         return None  # the job is broken, and says so
 

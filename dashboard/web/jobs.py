@@ -163,7 +163,7 @@ def _describe(trigger: str, timezone: str) -> tuple[str, str]:
     """Return the drawn trigger, and what is wrong with it."""
     data: dict[str, Any] = json.loads(trigger)
     try:
-        schedule = triggers.load(data, timezone=timezone)
+        schedule = triggers.kept(data, timezone=timezone)
     except DashboardError as error:
         return piece("schedule", "Unreadable trigger", trigger, timezone), str(error)
     return piece("schedule", schedule.sentence, schedule.raw, timezone), ""

@@ -36,6 +36,9 @@ MISSED_LAST = "last_state = 'missed'"
 SENT_RUN = "state = 'queued' AND sent_at IS NOT NULL"
 """Likewise, for what Celery's broker has and no worker has taken."""
 
+HOST = "host"
+"""The executor of jobs that belong to a host's own scheduler, and the type of their triggers."""
+
 PROBLEMS = (RunState.FAILED, RunState.INTERRUPTED)
 """The final states that make a job unhealthy."""
 
