@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask, Response
 
 from dashboard import Dashboard, create_app
 from dashboard.runtime import make_runtime
 from dashboard.settings import load_settings
+from tests.factories import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from flask.testing import FlaskClient
 
@@ -92,3 +101,69 @@ def test_create_app_reads_the_environment(
     finally:
         for stop in stops:
             stop(1)
+
+
+def test_the_example_app_shows_the_jobs_of_its_own_scheduler(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PORT": str(port),
+        "PYTHONPATH": str(root),
+        "DASHBOARD_DATA": str(tmp_path / "data"),
+        "DASHBOARD_ADMIN_PASSWORD": "a long password",
+    }
+    example = subprocess.Popen(
+        [sys.executable, root / "examples" / "host_app.py"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        visitor = Visitor(f"http://127.0.0.1:{port}")
+        wait_until(lambda: "the app" in visitor.get("/"), 60)
+        visitor.sign_in("admin", "a long password")
+        wait_until(lambda: ">Greet</a>" in visitor.get("/dashboard/jobs"))
+        page = visitor.get("/dashboard/jobs/greet")
+        assert "Every 10 seconds" in page
+        assert "The app&#39;s own scheduler" in page or "The app's own scheduler" in page
+        assert ">Run now" in page
+        assert "/jobs/greet/edit" not in page
+        visitor.post("/dashboard/jobs/greet/run")
+        wait_until(lambda: "manual" in visitor.get("/dashboard/runs?job=greet").lower())
+    finally:
+        example.terminate()
+        example.wait(30)
+
+
+class Visitor:
+    """Somebody with a browser that has no JavaScript."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        jar = urllib.request.HTTPCookieProcessor()
+        self._opener = urllib.request.build_opener(jar)
+
+    def get(self, path: str) -> str:
+        try:
+            with self._opener.open(self._url + path, timeout=20) as answer:
+                return str(answer.read().decode())
+        except urllib.error.URLError as error:
+            return str(error)
+
+    def post(self, path: str, **fields: str) -> None:
+        form = {"csrf_token": self._token, **fields}
+        with self._opener.open(self._url + path, urlencode(form).encode(), timeout=20):
+            pass
+
+    def sign_in(self, name: str, password: str) -> None:
+        self._take_token("/dashboard/login", "input[name=csrf_token]", "value")
+        self.post("/dashboard/login", name=name, password=password)
+        self._take_token("/dashboard/jobs", "#csrf-token", "content")
+
+    def _take_token(self, path: str, selector: str, attribute: str) -> None:
+        found = BeautifulSoup(self.get(path), "html.parser").select_one(selector)
+        assert found is not None
+        self._token = str(found[attribute])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo
 
 from dashboard.errors import Invalid
@@ -71,11 +71,14 @@ def load(data: Mapping[str, Any], *, timezone: str = "UTC", field: str = "trigge
     return Schedule(parts.data, parts.trigger, parts.timezone)
 
 
-def kept(data: Mapping[str, Any], *, timezone: str) -> Schedule:
-    """Read the trigger of a row: one of ours, or one of a host's own scheduler."""
-    if data.get("type") == HOST:
+def kept(data: object, *, timezone: str) -> Schedule:
+    """Read the trigger of a row: one of ours, or one of a host's own scheduler.
+
+    Raises `Invalid` for one that cannot be read.
+    """
+    if isinstance(data, Mapping) and data.get("type") == HOST and "fire_times" in data:
         return Schedule(dict(data), HostTrigger(data, ZoneInfo(timezone)), timezone)
-    return load(data, timezone=timezone)
+    return load(cast("Mapping[str, Any]", data), timezone=timezone)  # it complains
 
 
 def from_trigger(trigger: BaseTrigger) -> Schedule:
