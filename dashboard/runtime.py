@@ -25,6 +25,7 @@ from dashboard.storage.models import ProcessKind
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+
     from apscheduler.schedulers.base import BaseScheduler
 
     from dashboard.settings import Settings
