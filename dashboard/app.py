@@ -13,10 +13,13 @@ from dashboard.web import init_web
 from dashboard.web.state import DashboardState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from apscheduler.schedulers.base import BaseScheduler
 
     from dashboard.runtime import Runtime
     from dashboard.settings import Settings
+    from dashboard.web.state import Granted
 
 
 def make_app(runtime: Runtime) -> Flask:
@@ -42,17 +45,23 @@ class Dashboard:
         prefix: str = "/dashboard",
         runtime: Runtime | None = None,
         own_app: bool = False,
+        user: Callable[[], Granted] | None = None,
+        sign_in_url: str | None = None,
     ) -> None:
         """Prepare the dashboard under `prefix`; with an `app`, add it there at once.
 
         `scheduler` is one of the app's own: its jobs are shown and handled too, and it stays the
-        app's to start and to stop.
+        app's to start and to stop. `user`, called in each request, says who is signed in to the
+        host app: a user name, or a name and a role, or None. Then nobody signs in here, and
+        strangers are sent to `sign_in_url`.
         """
         self._scheduler = scheduler
         self._settings = settings
         self._prefix = "" if own_app else prefix.rstrip("/")
         self._runtime = runtime
         self._own_app = own_app
+        self._user = user
+        self._sign_in_url = sign_in_url
         if app is not None:
             self.init_app(app)
 
@@ -61,7 +70,8 @@ class Dashboard:
         runtime = self._runtime
         if runtime is None:
             runtime = make_runtime(self._settings or load_settings(), self._scheduler)
-            announce_first_account(runtime)
+            if self._user is None:
+                announce_first_account(runtime)
             runtime.start()
             atexit.register(runtime.stop)
         state = DashboardState(
@@ -71,6 +81,8 @@ class Dashboard:
             process=runtime.scheduler.identity.process,
             recorder_backlog=lambda: runtime.recorder.backlog,
             load_problems=tuple(runtime.load_problems),
+            user=self._user,
+            sign_in_url=self._sign_in_url,
         )
         init_web(app, state, prefix=self._prefix, own_app=self._own_app)
 

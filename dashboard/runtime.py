@@ -19,7 +19,7 @@ from dashboard.scheduling.scheduler import DashboardScheduler
 from dashboard.scheduling.workers import import_tasks
 from dashboard.services.accounts import FIRST_ACCOUNT, ensure_first_account
 from dashboard.services.status import scheduler_status
-from dashboard.storage.db import Database
+from dashboard.storage.db import Database, create_sqlite_file
 from dashboard.storage.migrate import upgrade
 from dashboard.storage.models import ProcessKind
 
@@ -101,6 +101,7 @@ def open_database(
 ) -> Database:
     """Open the database of the settings and bring it to this version's schema."""
     settings.prepare_data_folder()
+    create_sqlite_file(settings.database_url)
     database = Database(settings.database_url, gate=gate)
     upgrade(database)
     return database

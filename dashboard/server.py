@@ -15,6 +15,7 @@ from cheroot.wsgi import Server
 from dashboard.app import make_app
 from dashboard.demo import add_demo
 from dashboard.runtime import announce_first_account, make_runtime
+from dashboard.web.frontdoor import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +41,7 @@ def serve(settings: Settings) -> int:
     short. Raises `OSError` when the address cannot be used.
     """
     stopping = _Signals()
+    _warn_of_open_doors(settings)
     runtime = make_runtime(settings)
     server = _make_server(settings, runtime)
     server.prepare()  # fails at once where the address is taken
@@ -73,11 +75,25 @@ def _serve_until(stopping: _Signals, server: Server, runtime: Runtime) -> bool:
     return stopping.during(runtime.stop, runtime.settings.shutdown_grace + PATIENCE)
 
 
+def _warn_of_open_doors(settings: Settings) -> None:
+    """Tell loudly that passwords would go over the network as anybody can read them."""
+    address = address_of(settings.host)
+    local = settings.host == "localhost" or (address is not None and address.is_loopback)
+    if not (local or settings.behind_tls or settings.trusted_proxies):
+        logger.warning(
+            "listening on %s without TLS: PASSWORDS AND PAGES CAN BE READ ON THE NETWORK. Put a"
+            " proxy with TLS before it and set DASHBOARD_PUBLIC_URL and DASHBOARD_TRUSTED_PROXIES"
+            " (docs/SECURITY.md)",
+            settings.host,
+        )
+
+
 def _make_server(settings: Settings, runtime: Runtime) -> Server:
     server = Server(
         (settings.host, settings.port),
         make_app(runtime),
         numthreads=THREADS,
+        server_name="dashboard",  # in place of the server's product and version
         request_queue_size=128,
         timeout=10,
         shutdown_timeout=1,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dashboard.errors import FieldError, Invalid
@@ -120,8 +120,30 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "", description="Address people use; with https, cookies are sent over TLS only."
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names that requests may be for, separated by commas, besides that of"
+        " `public_url` and this machine itself; `*` allows any. Empty: any address, too.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Proxies whose X-Forwarded-For, -Proto and -Host and X-Request-ID count:"
+        " addresses or CIDR blocks, separated by commas.",
+    )
+    proxy_user_header: str = Field(
+        "",
+        description="Header in which a trusted proxy names who is signed in; empty: people sign in"
+        " here. The proxy must remove it from what clients send.",
+    )
+    proxy_role_header: str = Field(
+        "",
+        description="Header in which such a proxy says their role: viewer, operator or admin."
+        " Without it the role is that under People, viewer at first.",
+    )
 
-    @field_validator("tasks", "probes", "celery_queues", mode="before")
+    @field_validator(
+        "tasks", "probes", "celery_queues", "allowed_hosts", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         """Accept `a,b` from the environment as well as a list from the command line."""
@@ -156,7 +178,7 @@ class Settings(BaseSettings):
             raise ValueError(message) from error
         return value
 
-    @field_validator("probes")
+    @field_validator("probes", "trusted_proxies")
     @classmethod
     def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
@@ -171,6 +193,30 @@ class Settings(BaseSettings):
     def probe_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """The networks of `probes`."""
         return tuple(ip_network(text) for text in self.probes)
+
+    @cached_property
+    def proxy_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks of `trusted_proxies`."""
+        return tuple(ip_network(text) for text in self.trusted_proxies)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _plain_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name != "*" and not re.fullmatch(r"[A-Za-z0-9.\-]+|[0-9A-Fa-f:.]+", name):
+                message = (
+                    f"“{name}” is no host name; write jobs.example.com, without port and scheme"
+                )
+                raise ValueError(message)
+        return tuple(name.lower() for name in value)
+
+    @field_validator("proxy_user_header", "proxy_role_header")
+    @classmethod
+    def _from_a_trusted_proxy(cls, value: str, info: ValidationInfo) -> str:
+        if value and not info.data.get("trusted_proxies"):
+            message = "it needs DASHBOARD_TRUSTED_PROXIES, or anybody could say who they are"
+            raise ValueError(message)
+        return value
 
     @property
     def behind_tls(self) -> bool:

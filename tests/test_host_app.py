@@ -87,6 +87,49 @@ def test_the_scheduler_runs_beside_it(client: FlaskClient) -> None:
     assert health.json["database"] == "ok"
 
 
+def test_the_host_says_who_is_signed_in(tmp_path: Path) -> None:
+    app = Flask("host")
+    app.secret_key = "a secret of the host"
+    granted: list[str | tuple[str, str | None] | None] = []
+    runtime = make_runtime(load_settings(data=tmp_path))
+    Dashboard(app, runtime=runtime, user=lambda: granted[-1], sign_in_url="/account/login")
+    client = app.test_client()
+    try:
+        granted.append(None)
+        answer = client.get("/dashboard/jobs?q=x")
+        assert answer.location == "/account/login?next=%2Fdashboard%2Fjobs%3Fq%3Dx"
+        for answer in (client.get("/dashboard/login"), client.post("/dashboard/login")):
+            assert answer.status_code in {303, 400}
+            assert "password" not in answer.text
+        granted.append("lea")
+        page = client.get("/dashboard/jobs")
+        assert page.status_code == 200
+        assert "lea" in page.text
+        assert "Sign out" not in page.text
+        assert client.get("/dashboard/people").status_code == 403
+        granted.append(("lea", "admin"))
+        assert client.get("/dashboard/people").status_code == 200
+        granted.append(("lea", "emperor"))
+        assert client.get("/dashboard/people").status_code == 403
+        granted.append(None)
+        assert client.get("/dashboard/jobs").status_code == 303
+    finally:
+        runtime.database.close()
+
+
+def test_without_an_address_to_sign_in_at_strangers_are_told(tmp_path: Path) -> None:
+    app = Flask("host")
+    app.secret_key = "a secret of the host"
+    runtime = make_runtime(load_settings(data=tmp_path))
+    Dashboard(app, runtime=runtime, user=lambda: None)
+    try:
+        answer = app.test_client().get("/dashboard/jobs")
+        assert answer.status_code == 401
+        assert "Sign in to the application" in answer.text
+    finally:
+        runtime.database.close()
+
+
 def test_create_app_reads_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,9 +24,14 @@ from dashboard.cli.common import fail, settings_of, tasks_option
 def run(**options: Any) -> None:
     """Run the dashboard until Ctrl-C or SIGTERM."""
     from dashboard.server import serve  # noqa: PLC0415 -- other commands need no server
+    from dashboard.web.logs import RequestNames  # noqa: PLC0415
 
+    handler = logging.StreamHandler()
+    handler.addFilter(RequestNames())
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(name)s:%(request)s %(message)s",
+        handlers=[handler],
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = settings_of(**options)

@@ -7,8 +7,9 @@ while another writes and would fail at once with "database is locked".
 
 from __future__ import annotations
 
+import os
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url, select, text, update
@@ -77,6 +78,21 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def create_sqlite_file(url: str) -> None:
+    """Make the file of an SQLite database that does not exist yet, for its owner only.
+
+    SQLite gives the files beside it (-wal, -shm) the same mode. Raises `OSError`.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return  # `Database` says what is wrong with it
+    if parsed.get_backend_name() != "sqlite" or parsed.database in {None, "", ":memory:"}:
+        return
+    with suppress(FileExistsError):
+        os.close(os.open(str(parsed.database), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def raise_revision(session: Session) -> None:

@@ -36,11 +36,13 @@ from dashboard.web import (
 from dashboard.web.access import guard, request_id
 from dashboard.web.api import make_api
 from dashboard.web.assets import DAY, YEAR, folder
-from dashboard.web.state import EXTENSION
+from dashboard.web.frontdoor import TrustedProxies, check_host
+from dashboard.web.state import EXTENSION, dashboard_state
 
 if TYPE_CHECKING:
     from flask import Flask, Response
 
+    from dashboard.settings import Settings
     from dashboard.web.state import DashboardState
 
 LARGEST_REQUEST = 1_000_000
@@ -99,10 +101,11 @@ def init_web(app: Flask, state: DashboardState, *, prefix: str = "", own_app: bo
     app.extensions[EXTENSION] = state
     app.register_blueprint(make_blueprint(), url_prefix=prefix or None)
     if own_app:
-        _set_up_own_app(app, secure=state.settings.behind_tls)
+        _set_up_own_app(app, state.settings)
 
 
-def _set_up_own_app(app: Flask, *, secure: bool) -> None:
+def _set_up_own_app(app: Flask, settings: Settings) -> None:
+    secure = settings.behind_tls
     app.config.update(
         # The prefix makes browsers insist on Secure, Path=/ and no Domain.
         SESSION_COOKIE_NAME="__Host-dashboard" if secure else "dashboard",
@@ -113,6 +116,8 @@ def _set_up_own_app(app: Flask, *, secure: bool) -> None:
         COMPRESS_ALGORITHM=["zstd", "br", "gzip"],
         COMPRESS_STREAMS=False,
     )
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.proxy_networks)  # type: ignore[method-assign]
+    app.before_request(check_host)
     Compress(app)
     app.after_request(_read_file)  # before Compress: Flask calls them last to first
     app.after_request(_add_headers)
@@ -148,6 +153,8 @@ def _add_headers(response: Response) -> Response:
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers["X-Frame-Options"] = "DENY"
     headers["X-Request-ID"] = request_id()
+    if request.is_secure and dashboard_state().settings.behind_tls:
+        headers["Strict-Transport-Security"] = f"max-age={YEAR}"
     if request.endpoint == "dashboard.static":
         # Fonts are named in the stylesheet, which cannot know their content's hash.
         named = "v" in request.args

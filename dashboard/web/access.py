@@ -24,6 +24,8 @@ from wtforms import ValidationError
 from dashboard.errors import NotAllowed, TooManyRequests
 from dashboard.services import audit, sessions, tokens
 from dashboard.services.audit import Actor
+from dashboard.web.elsewhere import visit_from_elsewhere
+from dashboard.web.frontdoor import REQUEST_ID
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
@@ -212,7 +214,7 @@ def may(needed: str) -> bool:
 def request_id() -> str:
     """Return the request's own name, by which log and audit log can be brought together."""
     if "dashboard_request_id" not in g:
-        g.dashboard_request_id = secrets.token_hex(8)
+        g.dashboard_request_id = request.environ.get(REQUEST_ID) or secrets.token_hex(8)
     name: str = g.dashboard_request_id
     return name
 
@@ -288,6 +290,9 @@ def _set_cookie(token: str, *, max_age: int | None) -> None:
 
 
 def _find_visit() -> Visit | None:
+    elsewhere = visit_from_elsewhere()
+    if elsewhere is not None or dashboard_state().user is not None:
+        return elsewhere
     token = request.cookies.get(_cookie_name())
     if not token:
         return None

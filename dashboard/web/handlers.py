@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from flask import Response, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from dashboard.errors import DashboardError, Invalid, TooManyAttempts
-from dashboard.web.access import API_PATH, CSRF_KEY, FormExpired, SignInNeeded, current_user
+from dashboard.web.access import (
+    API_PATH,
+    CSRF_KEY,
+    FormExpired,
+    SignInNeeded,
+    current_user,
+    home,
+    request_id,
+)
 from dashboard.web.api import problems
+from dashboard.web.frontdoor import WrongHost
 from dashboard.web.rendering import draw, here, page_before, toast, wants_partial
 from dashboard.web.signin import sign_in_form
+from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
     from flask import Blueprint, Flask
@@ -67,7 +78,9 @@ def http_error(error: HTTPException) -> AnyResponse:
     """Show what Werkzeug raises; redirects pass as they are."""
     if error.code is None or error.code < 400:  # noqa: PLR2004 -- below are no errors
         return error.get_response()
-    sentence = SENTENCES.get(error.code) or error.description or error.name
+    sentence = SENTENCES.get(error.code)
+    if sentence is None or isinstance(error, WrongHost):
+        sentence = error.description or error.name
     response = problem(error.code, error.name, [sentence])
     for name, value in error.get_headers():
         if name not in {"Content-Type", "Content-Length"}:
@@ -78,7 +91,10 @@ def http_error(error: HTTPException) -> AnyResponse:
 def server_error(error: InternalServerError) -> Response:
     """Admit a fault of ours. Flask has logged it with its traceback; the page shows none of it."""
     del error
-    sentence = "This is a fault of the dashboard, not of yours. The server's log has the details."
+    sentence = (
+        "This is a fault of the dashboard, not of yours. The server's log has the details,"
+        f" marked {request_id()}."
+    )
     return problem(500, "Something went wrong", [sentence])
 
 
@@ -91,6 +107,12 @@ def sign_in_needed(error: SignInNeeded) -> AnyResponse:
     if wants_partial():
         return toast_answer(401, "info", "You are signed out. Sign in again to go on.")
     wanted = here() if request.method == "GET" else page_before()
+    state = dashboard_state()
+    if state.user is not None:
+        if state.sign_in_url is None:
+            sentence = "Sign in to the application that this dashboard is part of, then come back."
+            return problem(401, "Sign in first", [sentence])
+        return redirect(f"{state.sign_in_url}?{urlencode({'next': wanted or home()})}", 303)
     return redirect(url_for("dashboard.signin.login", next=wanted), 303)
 
 
@@ -105,7 +127,7 @@ def form_expired(error: FormExpired) -> Response:
         return toast_answer(
             400, "info", "This page was open for too long. Please do that once more.", token=True
         )
-    if request.endpoint == "dashboard.signin.check":
+    if request.endpoint == "dashboard.signin.check" and dashboard_state().user is None:
         return sign_in_form(
             name=request.form.get("name", ""),
             problem="This page was open for too long. Please sign in once more.",

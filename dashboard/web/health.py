@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
 
 from dashboard.services.status import scheduler_status
 from dashboard.web.access import SignInNeeded, current_user, public
+from dashboard.web.frontdoor import address_of
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Address, IPv6Address
-
     from flask import Response
 
 blueprint = Blueprint("health", __name__)
@@ -39,7 +37,7 @@ def check_prober() -> None:
     What a proxy on this machine passes on comes from anywhere.
     """
     passed_on = any(header in request.headers for header in ("X-Forwarded-For", "Forwarded"))
-    address = _address(request.remote_addr)
+    address = address_of(request.remote_addr or "")
     if address is not None:
         if address.is_loopback and not passed_on:
             return
@@ -47,15 +45,6 @@ def check_prober() -> None:
             return
     if current_user() is None:
         raise SignInNeeded
-
-
-def _address(text: str | None) -> IPv4Address | IPv6Address | None:
-    try:
-        parsed = ip_address(text or "")
-    except ValueError:
-        return None
-    # Sockets that serve both protocols write IPv4 addresses as ::ffff:127.0.0.1.
-    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def _examine() -> tuple[dict[str, Any], bool]:

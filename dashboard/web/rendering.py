@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dashboard.storage.db import read_revision
 from dashboard.web import filters
-from dashboard.web.access import CSRF_KEY, current_user, may
+from dashboard.web.access import CSRF_KEY, current_user, current_visit, may
 from dashboard.web.assets import asset, folder
 from dashboard.web.shell import navigation, scheduler_now, shell, theme
 
@@ -63,6 +63,7 @@ def templates() -> Environment:
         take_toasts=take_toasts,
         theme=theme,
         url_for=url_for,
+        visit=current_visit,
     )
     return environment
 

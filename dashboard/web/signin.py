@@ -12,6 +12,7 @@ from dashboard.services.accounts import THEMES
 from dashboard.services.sessions import REMEMBERED
 from dashboard.services.signin import authenticate
 from dashboard.web.access import (
+    SignInNeeded,
     current_actor,
     current_user,
     forget,
@@ -37,6 +38,7 @@ def login() -> AnyResponse:
     """Show the sign-in form; who is signed in already goes straight on."""
     if current_user() is not None:
         return redirect(_wanted(), 303)
+    _only_here()
     return sign_in_form()
 
 
@@ -44,6 +46,7 @@ def login() -> AnyResponse:
 @public
 def check() -> AnyResponse:
     """Sign in, or show the form again with the reason."""
+    _only_here()
     name = request.form.get("name", "").strip()
     password = request.form.get("password", "")
     try:
@@ -115,6 +118,12 @@ def sign_in_form(*, name: str = "", problem: str = "", status: int = 200) -> Res
     response.status_code = status
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _only_here() -> None:
+    """Send people away who sign in to the host app."""
+    if dashboard_state().user is not None:
+        raise SignInNeeded
 
 
 def _wanted() -> str:

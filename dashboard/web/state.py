@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from flask import current_app
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from dashboard.tasks import LoadProblem
 
 EXTENSION = "dashboard"
+
+Granted: TypeAlias = "str | tuple[str, str | None] | None"
+"""Who a host app says is signed in: a user name, or a name and a role; None for nobody."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class DashboardState:
     """Task modules that could not be imported at start."""
     buckets: Buckets = field(default_factory=Buckets)
     """How often each token has asked lately."""
+    user: Callable[[], Granted] | None = None
+    """Says who is signed in to the host app; then nobody signs in here."""
+    sign_in_url: str | None = None
+    """Where people sign in to the host app."""
 
     @contextmanager
     def change(self) -> Iterator[Session]:

@@ -10,6 +10,8 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError, StatementError
 
 from dashboard.errors import Invalid
+from dashboard.runtime import open_database
+from dashboard.settings import load_settings
 from dashboard.storage import db
 from dashboard.storage.db import Database, read_revision
 from dashboard.storage.models import Job, Lease, Revision
@@ -249,3 +251,13 @@ def test_closing_returns_all_connections(database: Database) -> None:
     database.close()
     pool = database.engine.pool
     wait_until(lambda: "Connections in pool: 0" in pool.status())
+
+
+def test_the_file_of_a_database_is_its_owners(tmp_path: Path) -> None:
+    database = open_database(load_settings(data=tmp_path / "data"))
+    with database.write() as session:
+        session.execute(text("SELECT 1"))
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "data").iterdir()}
+    database.close()
+    assert modes["dashboard.sqlite"] == 0o600
+    assert set(modes.values()) == {0o600}

@@ -215,7 +215,7 @@ def test_cookies_are_strict(
 ) -> None:
     app = Flask("strict", static_folder=None)
     app.secret_key = "k" * 32
-    settings = load_settings(data=tmp_path, public_url=public_url)
+    settings = load_settings(data=tmp_path, public_url=public_url, allowed_hosts="jobs.example")
     init_web(app, DashboardState(settings, database, wake=lambda: None), own_app=True)
     header = app.test_client().get("/login", base_url="https://jobs.example").headers["Set-Cookie"]
     assert header.startswith(f"{name}=")
