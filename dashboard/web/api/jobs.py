@@ -17,8 +17,8 @@ from dashboard.settings import EXECUTOR_NAME
 from dashboard.storage.models import ID_LENGTH, Role
 from dashboard.texts import is_storable
 from dashboard.web.access import current_actor, role
-from dashboard.web.api.operations import Made, operation
-from dashboard.web.api.runs import RunQuery, run_location, run_page
+from dashboard.web.api.operations import Made, Streamed, operation
+from dashboard.web.api.runs import RunQuery, list_page, run_location
 from dashboard.web.api.shapes import SOME, Asked, Cursor, Job, JobList, Limit, Run, RunList
 from dashboard.web.api.triggershapes import Trigger
 from dashboard.web.state import dashboard_state
@@ -201,16 +201,16 @@ def resume(session: Session, job_id: str) -> Job:
 @blueprint.get("/jobs/<job_id>/runs")
 @role(Role.VIEWER)
 @operation("List the runs of a job", answer=RunList, query=RunQuery)
-def list_runs(session: Session, job_id: str, query: RunQuery) -> RunList:
+def list_runs(session: Session, job_id: str, query: RunQuery) -> RunList | Streamed:
     """List the runs of one job, the newest first; of a removed job too, as long as they are kept.
 
     A filter that no index answers looks at a bounded number of runs at a time, so a page may hold
     fewer than asked for though there are more; `next` goes on from there.
     """
-    page = run_page(session, query, job_id=job_id) if is_storable(job_id) else None
-    if page is None or not (page.items or queries.is_known(session, job_id)):
+    known = is_storable(job_id) and queries.is_known(session, job_id)
+    if not known:
         raise JobNotFound(job_id)
-    return page
+    return list_page(session, query, job_id=job_id)
 
 
 def _job(session: Session, job_id: str) -> Job:

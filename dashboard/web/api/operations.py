@@ -31,7 +31,7 @@ from dashboard.web.shell import scheduler_now
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pydantic import BaseModel
     from sqlalchemy.orm import Session
@@ -62,6 +62,13 @@ class Made:
 
     answer: BaseModel
     location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A long answer, as JSON in pieces that are made while it is sent."""
+
+    pieces: Iterator[str]
 
 
 def operation(
@@ -115,12 +122,16 @@ def operation(
     return declare
 
 
-def _read(declared: Operation, view: Callable[[Session], BaseModel]) -> Response:
+def _read(declared: Operation, view: Callable[[Session], BaseModel | Streamed]) -> Response:
     with dashboard_state().database.read() as session:
         etag = _tag(session) if declared.tag == "revision" else None
         if etag is not None and request.if_none_match.contains_weak(etag):
             return _tagged(Response(status=304), etag)
-        text = view(session).model_dump_json()
+        answer = view(session)
+    if isinstance(answer, Streamed):
+        response = Response(answer.pieces, mimetype="application/json")
+        return response if etag is None else _tagged(response, etag)
+    text = answer.model_dump_json()
     if declared.tag == "content":
         etag = hashlib.sha256(text.encode()).hexdigest()[:20]
     response = _response(text, declared.status)

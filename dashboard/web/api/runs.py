@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -16,12 +17,17 @@ from dashboard.history.run_list import RunFilter
 from dashboard.services import runs
 from dashboard.storage.models import ACTIVE, ID_LENGTH, Origin, Role, RunState
 from dashboard.web.access import current_actor, role
-from dashboard.web.api.operations import Made, operation
+from dashboard.web.api.operations import Made, Streamed, operation
 from dashboard.web.api.shapes import SOME, Asked, Cursor, Limit, Log, LogLine, Run, RunList
 from dashboard.web.run_filter import LARGEST_ID, MOMENT_HELP, read_moment
+from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.orm import Session
+
+    from dashboard.storage.db import Database
 
 blueprint = Blueprint("runs", __name__)
 
@@ -69,13 +75,13 @@ class LogQuery(Asked):
 @blueprint.get("/runs")
 @role(Role.VIEWER)
 @operation("List runs", answer=RunList, query=AllRunsQuery)
-def index(session: Session, query: AllRunsQuery) -> RunList:
+def index(session: Session, query: AllRunsQuery) -> RunList | Streamed:
     """List runs, the newest first.
 
     A filter that no index answers looks at a bounded number of runs at a time, so a page may hold
     fewer than asked for though there are more; `next` goes on from there.
     """
-    return run_page(session, query, job_id=query.job)
+    return list_page(session, query, job_id=query.job)
 
 
 @blueprint.get(RUN)
@@ -120,25 +126,50 @@ def cancel(session: Session, run_id: int) -> Made:
     return Made(Run.of(run, queries.list_steps(session, run_id)), run_location(run_id))
 
 
-def run_page(session: Session, query: RunQuery, *, job_id: str | None) -> RunList:
-    """Return a page of runs, of one job or of all."""
+def list_page(session: Session, query: RunQuery, *, job_id: str | None) -> RunList | Streamed:
+    """Return a page of runs, of one job or of all.
+
+    A long page is read and sent in parts: a run may hold 200 KB, and a slow client shall hold
+    neither all of them in memory nor the database.
+    """
+    page = run_list.list_runs(
+        session, _filter(query, job_id), before=_before(query.after), limit=query.limit
+    )
+    ids = [run.id for run in page.runs]
+    following = None if page.older is None else str(page.older)
+    if len(ids) > SOME:
+        return Streamed(_pieces(dashboard_state().database, ids, following))
+    return RunList(items=_read_runs(session, ids), next=following)
+
+
+def _pieces(database: Database, ids: list[int], following: str | None) -> Iterator[str]:
+    yield '{"items":['
+    separator = ""
+    for part in (ids[start : start + SOME] for start in range(0, len(ids), SOME)):
+        with database.read() as session:
+            runs_of_part = _read_runs(session, part)
+        for run in runs_of_part:
+            yield separator + run.model_dump_json()
+            separator = ","
+    yield f'],"next":{json.dumps(following)}}}'
+
+
+def _read_runs(session: Session, ids: list[int]) -> list[Run]:
+    return [Run.of(run, steps) for run, steps in queries.get_runs(session, ids)]
+
+
+def _filter(query: RunQuery, job_id: str | None) -> RunFilter:
     now = datetime.now(UTC)
     since, until = (text and read_moment(text, UTC, now) for text in (query.since, query.until))
     if since and until and since >= until:
         raise Invalid.one("until", "This is not after the beginning.")
-    wanted = RunFilter(
+    return RunFilter(
         states=frozenset(query.state),
         job_id=job_id,
         task=query.task,
         origin=query.origin,
         since=since or None,
         until=until or None,
-    )
-    page = run_list.list_runs(session, wanted, before=_before(query.after), limit=query.limit)
-    found = queries.get_runs(session, [run.id for run in page.runs])
-    return RunList(
-        items=[Run.of(run, steps) for run, steps in found],
-        next=None if page.older is None else str(page.older),
     )
 
 
