@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dashboard.storage.models import AlertEvent
+from dashboard.storage.models import AlertEvent, AlertKind
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from dashboard.storage.models import AlertProblem, AlertRule
+
+NAMED = 4
+"""Jobs or tags that a sentence names, at most."""
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -86,3 +89,51 @@ def _link(problem: AlertProblem, public_url: str) -> str | None:
     if problem.run_id is not None:
         return f"{root}/runs/{problem.run_id}"
     return f"{root}/jobs/{quote(problem.job_id, safe='')}" if problem.job_id else f"{root}/system"
+
+
+def sentence_of(rule: AlertRule) -> str:
+    """Say in one sentence what a rule does; who is told is left out."""
+    parts = [f"{_condition(rule)}."]
+    if rule.remind_every_seconds is not None:
+        parts.append(f"Again every {length(rule.remind_every_seconds)} while it lasts.")
+    if rule.notify_recovery:
+        parts.append("And when it is well again.")
+    return " ".join(parts)
+
+
+def _condition(rule: AlertRule) -> str:
+    who, window = _who(rule.scope), rule.window_seconds
+    match rule.on:
+        case AlertKind.FAILING:
+            often = "" if rule.after == 1 else f" {rule.after} times in a row"
+            return f"When {who} has failed{often}"
+        case AlertKind.FAILURE_RATE:
+            least = "" if rule.after == 1 else f", at least {rule.after},"
+            share = f"{(rule.rate or 1) * 100:g} %"
+            return (
+                f"When {share} of the runs{least} of {who} failed within {length(window or 3600)}"
+            )
+        case AlertKind.OVERDUE:
+            return f"When {who} is more than {length(max(window or 0, 60))} late"
+        case AlertKind.SLOW:
+            limit = f"longer than {length(window)}" if window else "unusually long"
+            return f"When a run of {who} takes {limit}"
+        case AlertKind.BROKEN:
+            return f"When {who} cannot run as it stands"
+        case AlertKind.SCHEDULER_DOWN:
+            return f"When no scheduler has been running for {length(window or 60)}"
+
+
+def _who(scope: dict[str, Any]) -> str:
+    if tags := scope.get("tags"):
+        return f"a job tagged {_or(tags)}"
+    if jobs := scope.get("jobs"):
+        return _or(jobs) if len(jobs) == 1 else f"one of {_or(jobs)}"
+    return "any job"
+
+
+def _or(names: list[str]) -> str:
+    shown = (
+        names if len(names) <= NAMED else [*names[: NAMED - 1], f"{len(names) - NAMED + 1} more"]
+    )
+    return " or ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))

@@ -12,6 +12,7 @@ from flask import Blueprint, request
 from flask_compress import Compress
 
 from dashboard.web import (
+    alerts,
     audit,
     bulk,
     editor,
@@ -56,6 +57,7 @@ POLICY = (
 
 SCREENS = (
     errors,
+    alerts,
     tokens,
     now,
     jobs,

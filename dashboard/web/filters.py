@@ -55,6 +55,11 @@ LOOKS: Mapping[str, Look] = {
     # the audit log
     "done": Look("check", "done", "good"),
     "refused": Look("ban", "refused", "bad"),
+    # deliveries of alerts
+    "waiting": Look("hourglass", "waiting", "quiet"),
+    "sending": Look("loader", "sending", "info"),
+    "sent": Look("circle-check", "sent", "good"),
+    "in doubt": Look("help", "in doubt", "warn"),
     # the scheduler
     "standby": Look("clock-pause", "standby", "warn"),
     "stopped": Look("player-stop", "stopped", "bad"),

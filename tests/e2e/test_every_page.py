@@ -56,6 +56,8 @@ PAGES = {
     "errors": "/errors",
     "error": "{error}",
     "question before acknowledging": "{failing}/acknowledge",
+    "alerts": "/alerts",
+    "new alert rule": "/alerts/new",
     "system": "/system",
     "tokens": "/tokens",
 }

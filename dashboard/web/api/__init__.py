@@ -13,7 +13,7 @@ from werkzeug.routing import Map
 
 from dashboard.storage.models import Role
 from dashboard.web.access import API, API_PATH, role
-from dashboard.web.api import jobs, openapi, problems, runs, status, tasks, triggers
+from dashboard.web.api import alerts, jobs, openapi, problems, runs, status, tasks, triggers
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
@@ -21,7 +21,7 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 def make_api() -> Blueprint:
     """Return the API as one blueprint, to be registered in that of the pages."""
     blueprint = Blueprint(API.rpartition(".")[2], __name__, url_prefix=API_PATH)
-    for resource in (jobs, runs, tasks, triggers, status, openapi):
+    for resource in (jobs, runs, tasks, triggers, alerts, status, openapi):
         blueprint.register_blueprint(resource.blueprint)
     blueprint.add_url_rule(
         "/<path:_rest>", view_func=elsewhere, methods=_METHODS, provide_automatic_options=False
