@@ -32,6 +32,7 @@ help:
 	@echo "make format       let ruff rewrite the Python code"
 	@echo "make bench        print the benchmark table"
 	@echo "make fuzz         send a running dashboard ten minutes of requests made up by schemathesis"
+	@echo "make faults       kill, freeze and cut off real processes, some hundred times"
 	@echo "make screenshots  redraw the pictures in docs/"
 	@echo "make lock         refresh requirements/ and package-lock.json (ARGS=--upgrade: newest)"
 	@echo "make clean        remove everything that was made here, except instance/"
@@ -61,6 +62,10 @@ bench: $(PROJECT) $(TOOLS)
 
 fuzz: $(PROJECT) $(TOOLS)
 	@exec $(BIN)/python -m scripts.fuzz_api $(ARGS)
+
+faults: $(PROJECT) $(TOOLS)
+	@$(BIN)/python -m scripts.system_packages
+	@exec $(BIN)/python -m tests.faults.storm $(ARGS)
 
 screenshots: $(PROJECT) $(TOOLS)
 	@$(BIN)/python -m scripts.system_packages

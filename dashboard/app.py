@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
+import logging
+import os
+import threading
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -73,7 +75,7 @@ class Dashboard:
             if self._user is None:
                 announce_first_account(runtime)
             runtime.start()
-            atexit.register(runtime.stop)
+            stop_at_exit(runtime)
         state = DashboardState(
             settings=runtime.settings,
             database=runtime.database,
@@ -96,5 +98,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     runtime = make_runtime(settings or load_settings())
     announce_first_account(runtime)
     runtime.start()
-    atexit.register(runtime.stop)
+    stop_at_exit(runtime)
     return make_app(runtime)
+
+
+def stop_at_exit(runtime: Runtime) -> None:
+    """Let `runtime` stop with its process, whoever ends that: gunicorn, say.
+
+    Plain `atexit` comes too late: before it, the interpreter waits for the threads of runs.
+    """
+    threading._register_atexit(_stop, runtime)  # type: ignore[attr-defined] # noqa: SLF001 -- as concurrent.futures does
+
+
+def _stop(runtime: Runtime) -> None:
+    if not runtime.stop():
+        # Threads cannot be ended from outside, and the interpreter would wait for them for ever.
+        logging.shutdown()
+        os._exit(0)

@@ -13,7 +13,7 @@ from dashboard.errors import Conflict, Invalid, NotFound
 from dashboard.scheduling.wallclock import zone_named
 from dashboard.services import audit, passwords, sessions, signin
 from dashboard.services.sessions import PERSON_COLUMNS, Person
-from dashboard.storage.models import ID_LENGTH, Role, User
+from dashboard.storage.models import ID_LENGTH, Revision, Role, User
 from dashboard.texts import is_storable, storable
 
 if TYPE_CHECKING:
@@ -216,6 +216,8 @@ def ensure_first_account(database: Database, settings: Settings) -> str | None:
     """Make the account `admin` when there is none; return its password if one was made up."""
     given = settings.admin_password
     with database.write(touch=False) as session:
+        # Of several processes that start together, one makes it while the others wait here.
+        session.execute(select(Revision.id).with_for_update())
         if session.scalar(select(User.id).limit(1)) is not None:
             return None
         password = given.get_secret_value() if given else passwords.made_up()

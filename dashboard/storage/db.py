@@ -13,7 +13,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url, select, text, update
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from dashboard.errors import Invalid
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
 
 _READ_REVISION = select(Revision.number)
 _RAISE_REVISION = update(Revision).where(Revision.id == 1).values(number=Revision.number + 1)
+
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""What is raised while the database is away, locked, full or read-only: nothing was changed."""
+
+PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""PostgreSQL's own words for how long, in seconds, a silent server is waited for (the last: ms)."""
 
 CHANNEL = "dashboard_wake"
 _ANNOUNCE = text(f"NOTIFY {CHANNEL}")
@@ -130,6 +143,8 @@ def _make_engine(url: str, pool_size: int) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": BUSY_SECONDS, "check_same_thread": False}
         options["pool_pre_ping"] = False
+    elif parsed.drivername == "postgresql+psycopg":
+        options["connect_args"] = {k: v for k, v in PATIENCE.items() if k not in parsed.query}
     try:
         engine = create_engine(parsed, **options)
     except (ArgumentError, ImportError) as error:

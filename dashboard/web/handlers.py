@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -9,6 +10,7 @@ from flask import Response, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from dashboard.errors import DashboardError, Invalid, TooManyAttempts
+from dashboard.storage.db import AWAY
 from dashboard.web.access import (
     API_PATH,
     CSRF_KEY,
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from flask import Blueprint, Flask
     from werkzeug.wrappers import Response as AnyResponse
 
+_log = logging.getLogger(__name__)
+
 SENTENCES = {
     400: "The server could not make sense of this request.",
     403: "You may not do this.",
@@ -46,6 +50,8 @@ def register(blueprint: Blueprint) -> None:
     blueprint.register_error_handler(FormExpired, form_expired)
     blueprint.register_error_handler(HTTPException, http_error)
     blueprint.register_error_handler(InternalServerError, server_error)
+    for kind in AWAY:
+        blueprint.register_error_handler(kind, database_away)
 
 
 def register_not_routed(app: Flask) -> None:
@@ -96,6 +102,18 @@ def server_error(error: InternalServerError) -> Response:
         f" marked {request_id()}."
     )
     return problem(500, "Something went wrong", [sentence])
+
+
+def database_away(error: Exception) -> Response:
+    """Say that the database does not answer; a page that updates itself just tries again."""
+    _log.warning("the database cannot be used: %s", getattr(error, "orig", None) or error)
+    title, sentence = "The database does not answer", problems.DATABASE_AWAY
+    if wants_partial() and request.method == "GET":
+        response = Response(status=503)
+    else:
+        response = problem(503, title, [sentence])
+    response.headers["Retry-After"] = str(problems.RETRY_AFTER)
+    return response
 
 
 def sign_in_needed(error: SignInNeeded) -> AnyResponse:

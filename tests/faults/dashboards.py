@@ -24,11 +24,12 @@ from tests.rows import make_job
 
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Mapping, Sequence
 
     from dashboard.storage.db import Database
 
 ROOT = Path(__file__).parents[2]
-LISTENING = re.compile(r"Listening on (http://\S+)")
+LISTENING = re.compile(r"Listening (?:on|at:) (http://\S+)")
 
 TASKS = '''
 """Tasks that leave their traces in a file of their own, which no crash of the dashboard undoes."""
@@ -139,26 +140,32 @@ class Place:
 
     def start(self, **options: Any) -> Process:
         """Start one more dashboard here."""
-        return Process(self, {**self.options, **options}, "run", "--port", "0")
+        return self._start("-m", "dashboard", "run", "--port", "0", **options)
 
     def start_worker(self, *arguments: str, **options: Any) -> Process:
         """Start one more Celery worker here."""
-        return Process(self, {**self.options, **options}, "worker", *arguments)
+        return self._start("-m", "dashboard", "worker", *arguments, **options)
+
+    def start_gunicorn(self, *arguments: str) -> Process:
+        """Start gunicorn here."""
+        return self._start("-m", "gunicorn", "dashboard:create_app()", *arguments)
+
+    def _start(self, *arguments: str, **options: Any) -> Process:
+        here = {"data": self.settings.data, "tasks": self.settings.tasks[0]}
+        return Process(self.folder, here | self.options | options, arguments)
 
 
 class Process:
-    """One dashboard or worker, as the command line starts it."""
+    """One dashboard, worker or server."""
 
-    def __init__(self, place: Place, options: dict[str, Any], *arguments: str) -> None:
-        command = [sys.executable, "-m", "dashboard", *arguments]
-        command += ["--data", str(place.settings.data), "--tasks", place.settings.tasks[0]]
+    def __init__(self, folder: Path, options: Mapping[str, Any], arguments: Sequence[str]) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("DASHBOARD_")}
         for name, value in options.items():
             environment[f"DASHBOARD_{name.upper()}"] = str(value)
         self.output: list[str] = []
         self._process = subprocess.Popen(
-            command,
-            cwd=place.folder,
+            [sys.executable, *arguments],
+            cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -17,6 +17,7 @@ from tests.services.people import GOOD, act, log, sign_in
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dashboard.settings import Settings
     from dashboard.storage.db import Database
 
 
@@ -270,3 +271,11 @@ class TestFirstAccount:
         settings = load_settings(data=tmp_path, admin_password=SecretStr("short"))
         with pytest.raises(DashboardError, match="8 to"):
             accounts.ensure_first_account(database, settings)
+
+
+def test_processes_that_start_together_make_one_first_account(
+    database: Database, settings: Settings
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = pool.map(lambda _: accounts.ensure_first_account(database, settings), range(4))
+        assert len([password for password in made if password]) == 1

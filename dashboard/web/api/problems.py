@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from dashboard.errors import DashboardError, Invalid, TooManyRequests
+from dashboard.storage.db import AWAY
 from dashboard.web.access import SignInNeeded
 
 if TYPE_CHECKING:
@@ -20,7 +22,16 @@ if TYPE_CHECKING:
 
     from dashboard.errors import FieldError
 
+_log = logging.getLogger(__name__)
+
 MEDIA_TYPE = "application/problem+json"
+
+DATABASE_AWAY = (
+    "It may be restarting, locked by another program, or its disk is full. Nothing was changed."
+    " Runs that were going on go on, and what they say is kept until it can be written."
+)
+RETRY_AFTER = 5
+"""Seconds until it is worth asking again."""
 
 SENTENCES = {
     404: "The API has nothing at this address.",
@@ -53,6 +64,8 @@ def register(blueprint: Blueprint) -> None:
     blueprint.register_error_handler(SignInNeeded, token_needed)
     blueprint.register_error_handler(HTTPException, http_error)
     blueprint.register_error_handler(InternalServerError, http_error)
+    for kind in AWAY:
+        blueprint.register_error_handler(kind, database_away)
 
 
 def refused(error: DashboardError) -> Response:
@@ -73,6 +86,14 @@ def token_needed(error: SignInNeeded) -> Response:
     )
     response = problem(401, "Token needed", detail)
     response.headers["WWW-Authenticate"] = 'Bearer realm="apscheduler-dashboard"'
+    return response
+
+
+def database_away(error: Exception) -> Response:
+    """Tell that the database does not answer."""
+    _log.warning("the database cannot be used: %s", getattr(error, "orig", None) or error)
+    response = problem(503, "The database does not answer", DATABASE_AWAY)
+    response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 
