@@ -185,7 +185,7 @@
 
   // -- the form of a job ------------------------------------------------------------------------
 
-  // Its preview also shows the person's own time, of which only the browser knows the zone.
+  // Pages tell times in the person's own zone, which only the browser knows.
   const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
   const home = document.querySelector("a.brand")?.pathname ?? "/";
   document.cookie = `dashboard_zone=${timeZone}; path=${home}; max-age=31536000; samesite=lax`;
@@ -290,7 +290,8 @@
       for (const menu of every("details.person[open]")) menu.open = false;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+    const writing = "input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]";
+    if (event.target.closest(writing) || document.querySelector("dialog[open]")) return;
     keys = `${keys} ${event.key}`.trim().split(" ").slice(-2).join(" ");
     const wanted = [...every("[data-shortcut]")].find(({ dataset: { shortcut } }) =>
       shortcut === keys || shortcut === event.key);

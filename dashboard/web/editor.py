@@ -29,9 +29,10 @@ from dashboard.web.forms import (
     posted_texts,
     with_defaults,
 )
-from dashboard.web.outlook import known_zone, outlook
+from dashboard.web.outlook import outlook
 from dashboard.web.rendering import done, render
 from dashboard.web.state import dashboard_state
+from dashboard.web.zones import viewer_zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     from dashboard.web.changes import Difference
 
 blueprint = Blueprint("editor", __name__)
-
-ZONE_COOKIE = "dashboard_zone"
-"""The zone of the person's own clock, as the browser tells it."""
 
 
 COPY = " (copy)"
@@ -248,7 +246,7 @@ def _answer(
             session,
             form,
             settings=state.settings,
-            viewer_zone=known_zone(request.cookies.get(ZONE_COOKIE, "")),
+            viewer_zone=str(viewer_zone() or ""),
             job_id=job.id if job else "",
         )
     response = render(

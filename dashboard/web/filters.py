@@ -1,18 +1,16 @@
 """How values read: moments, durations, states. One place converts from UTC.
 
-Absolute times are `YYYY-MM-DD HH:MM:SS` with the zone, in the dashboard's own zone.
+Absolute times are `YYYY-MM-DD HH:MM:SS` with the zone, in the zone of whoever looks.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
-from dashboard.web.state import dashboard_state
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,16 +67,6 @@ LOOKS: Mapping[str, Look] = {
 def look(state: str) -> Look:
     """Return the look of a state; a word nobody has styled still shows, quietly."""
     return LOOKS.get(state) or Look("circle-dot", state, "quiet")
-
-
-@lru_cache(maxsize=16)
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
-
-
-def display_zone() -> ZoneInfo:
-    """Return the zone in which pages show absolute times."""
-    return _zone(dashboard_state().settings.timezone)
 
 
 def absolute(moment: datetime | None, zone: tzinfo | None = None) -> str:

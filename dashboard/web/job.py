@@ -25,6 +25,7 @@ from dashboard.services.restoring import restore_job
 from dashboard.storage.models import ACTIVE, Role
 from dashboard.web.access import current_actor, role
 from dashboard.web.charts import duration_chart
+from dashboard.web.forms import parameter_fields, task_named
 from dashboard.web.rendering import (
     done,
     live_etag,
@@ -33,6 +34,7 @@ from dashboard.web.rendering import (
     render,
     wants_partial,
 )
+from dashboard.web.run_form import given_parameters, run_form
 from dashboard.web.runs import table_rows
 from dashboard.web.state import dashboard_state
 from dashboard.web.strips import success_rate
@@ -134,11 +136,19 @@ def ask_remove(job_id: str) -> Response:
 @blueprint.post("/jobs/<job_id>/run")
 @role(Role.OPERATOR)
 def run(job_id: str) -> AnyResponse:
-    """Run a job at once."""
-    with dashboard_state().change() as session:
-        started = jobs.run_now(session, job_id, actor=current_actor())
-        message = f"Run {started.id} of “{started.job_name}” is queued. The schedule is unchanged."
-    return _done(job_id, message)
+    """Run a job at once, for this once with other parameters if some are sent."""
+    state = dashboard_state()
+    with state.database.read() as session:
+        job = jobs.get_job(session, job_id)
+    try:
+        parameters = given_parameters(job)
+        with state.change() as session:
+            started = jobs.run_now(session, job_id, parameters=parameters, actor=current_actor())
+    except Invalid as error:
+        return _question(job_id, "run", error)
+    others = "" if parameters is None else " with other parameters"
+    message = f"Run {started.id} of “{started.job_name}” is queued{others}."
+    return _done(job_id, f"{message} The schedule is unchanged.")
 
 
 @blueprint.post("/jobs/<job_id>/pause")
@@ -199,10 +209,14 @@ def _done(job_id: str, message: str) -> AnyResponse:
     return done(url_for("dashboard.job.show", job_id=job_id), message, leave=asked_on_a_page)
 
 
-def _question(job_id: str, action: str) -> Response:
+def _question(job_id: str, action: str, error: Invalid | None = None) -> Response:
     with dashboard_state().database.read() as session:
         job = jobs.get_job(session, job_id)
-    return render("job/question.html", action=action, **_about(job))
+    form = run_form(job, error.errors if error else ()) if action == "run" else None
+    response = render("job/question.html", action=action, form=form, **_about(job))
+    if error:
+        response.status_code = error.status
+    return response
 
 
 def _gone(session: Session, job_id: str, error: JobNotFound, etag: str) -> Response:
@@ -232,6 +246,7 @@ def _about(job: Job) -> dict[str, Any]:
         "job": job,
         "schedule": schedule,
         "fire_times": _fire_times(job, schedule, datetime.now(UTC)),
+        "takes_parameters": bool(parameter_fields(task_named(job.task))),
         "trigger_json": json.dumps(job.trigger, ensure_ascii=False),
         "parameters": show_parameters(job.parameters),
         "notes": list(split_notes(job.notes)),

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, overload
 
-from dashboard.web.filters import absolute, display_zone, iso, relative
+from dashboard.web.filters import absolute, iso, relative
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from datetime import tzinfo

@@ -90,14 +90,6 @@ def outlook(
     )
 
 
-def known_zone(name: str) -> str:
-    """Return the name a browser told, empty if there is no such zone here."""
-    try:
-        return str(zone_named(name))
-    except ValueError:
-        return ""
-
-
 def _is_begun(form: JobForm) -> bool:
     """Tell whether anything was given that makes the trigger what it is."""
     shown = form.trigger

@@ -21,6 +21,7 @@ from dashboard.web import filters
 from dashboard.web.access import CSRF_KEY, current_user, current_visit, may
 from dashboard.web.assets import asset, folder
 from dashboard.web.shell import navigation, scheduler_now, shell, theme
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -132,6 +133,7 @@ def live_etag(session: Session) -> str:
         read_revision(session),
         scheduler_now(session).state,
         user,
+        display_zone().key,
         int(time.time() // REFRESH_SECONDS),
         here(),
     )

@@ -15,11 +15,12 @@ from dashboard.storage.models import Origin, Role, RunState
 from dashboard.tasks import all_tasks
 from dashboard.web.access import role
 from dashboard.web.charts import duration_bar
-from dashboard.web.filters import display_zone, duration, iso
+from dashboard.web.filters import duration, iso
 from dashboard.web.moments import Clock
 from dashboard.web.rendering import live_etag, not_modified, render
 from dashboard.web.run_filter import MOMENT_HELP, PARAMETERS, read_place, read_run_filter
 from dashboard.web.state import dashboard_state
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -40,7 +40,11 @@ class Place:
     icon: str
     url: str
     current: bool
+    key: str  # that leads there after `g`
 
+
+_KEYS = {"Audit": "u", "Tokens": "k"}
+"""Keys of places whose first letter is another's."""
 
 _PLACES = (
     ("Now", "heartbeat", "now.show", ("now",)),
@@ -62,7 +66,13 @@ def navigation() -> list[Place]:
     """Return the links of the navigation, the present screen marked."""
     screen = (request.blueprint or "").rpartition(".")[2]
     return [
-        Place(name, icon, url_for(f"dashboard.{endpoint}"), screen in screens)
+        Place(
+            name,
+            icon,
+            url_for(f"dashboard.{endpoint}"),
+            screen in screens,
+            _KEYS.get(name, name[0].lower()),
+        )
         for name, icon, endpoint, screens in _PLACES + (_ADMINS_PLACES if may("admin") else ())
     ]
 

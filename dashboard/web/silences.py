@@ -10,10 +10,11 @@ from flask import Blueprint, request, url_for
 from dashboard.services import jobs, silences
 from dashboard.storage.models import Role, Silence
 from dashboard.web.access import current_actor, role
-from dashboard.web.filters import absolute, display_zone
+from dashboard.web.filters import absolute
 from dashboard.web.rendering import done, page_before, render, wants_partial
 from dashboard.web.state import dashboard_state
 from dashboard.web.until import CHOICES, read_until
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from flask import Response

@@ -198,3 +198,16 @@ def test_a_clone_begins_with_everything_filled_in(
     button(page, "Create job").click()
     expect(title(page)).to_have_text(f"{job_name} (copy)")
     colleague.added.append(urlsplit(page.url).path)
+
+
+def test_one_run_is_given_other_parameters(page: Page, colleague: Colleague, job_name: str) -> None:
+    page.goto(colleague.add(job_name, **{"parameters.who": "Ada"}))
+    button(page, "Run now").click()
+    page.get_by_role("link", name="Other parameters for this run").click()
+    expect(page.get_by_text("The schedule is not changed")).to_be_visible()
+    field(page, "Who").fill("Grace")
+    button(page, "Run now").click()
+    expect(title(page)).to_have_text(job_name)
+    expect(runs(page, "Succeeded")).to_have_count(1, timeout=LIVE)
+    runs(page, "Succeeded").get_by_role("link").first.click()
+    expect(page.get_by_role("log")).to_contain_text("Hello, Grace!")

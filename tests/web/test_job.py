@@ -12,7 +12,7 @@ from tests.rows import EPOCH, make_job, make_run
 from tests.web.site import HTMX, Site, buttons, links, open_site, parse, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dashboard.settings import Settings
     from dashboard.storage.db import Database
@@ -365,3 +365,71 @@ def test_a_poll_is_answered_with_the_region_or_with_nothing_new(site: Site) -> N
     page = parse(site.client.get("/jobs/nightly", headers=poll))
     assert page.select("#job[data-live='2']")
     assert "running" in words(page, ".head-states")
+
+
+def greet(who: str = "world", times: int = 1, *, loud: bool = False) -> None:
+    """Greet."""
+
+
+class TestOtherParameters:
+    """Running a job once with other parameters than its own."""
+
+    OWN = "Ada"
+
+    @pytest.fixture(autouse=True)
+    def _greeting(self, site: Site, register: Callable[..., None]) -> None:
+        register(greet, "test.greet")
+        site.add(make_job("hello", task="test.greet", parameters={"who": self.OWN}))
+
+    def run(self, site: Site) -> Run:
+        with site.database.read() as session:
+            return session.scalars(select(Run)).one()
+
+    def test_the_fields_hold_the_jobs_own(self, site: Site) -> None:
+        page = site.get("/jobs/hello/run")
+        assert "The schedule is not changed; the next run stays" in words(page)
+        values = {field["name"]: field["value"] for field in page.select("main input[value]")}
+        assert values["parameters.who"] == "Ada"
+        assert values["parameters.times"] == "1"
+        assert "Other parameters for this run…" in links(site.get("/jobs/hello"))
+
+    def test_one_run_gets_others_and_the_job_keeps_its_own(self, site: Site) -> None:
+        fields: dict[str, Any] = {
+            "parameters.who": "Grace <g>",
+            "parameters.times": "3",
+            "parameters.loud": "true",
+        }
+        assert site.post("/jobs/hello/run", **fields).status_code == 303
+        assert self.run(site).parameters == {"who": "Grace <g>", "times": 3, "loud": True}
+        page = site.get("/jobs/hello")
+        assert "is queued with other parameters. The schedule is unchanged." in words(
+            page, "#toasts"
+        )
+        with site.database.read() as session:
+            job = session.get_one(Job, "hello")
+            assert (job.parameters, job.version) == ({"who": "Ada"}, 1)
+
+    def test_unchanged_fields_are_the_jobs_own_parameters(self, site: Site) -> None:
+        fields: dict[str, Any] = {"parameters.who": "Ada", "parameters.times": "1"}
+        site.post("/jobs/hello/run", **fields)
+        assert self.run(site).parameters == {"who": "Ada"}
+        assert "with other parameters" not in words(site.get("/jobs/hello"), "#toasts")
+
+    @pytest.mark.parametrize("text", ["many", "1.5", "٣x", "<b>"])
+    def test_what_stands_for_nothing_is_told_beside_its_field(self, site: Site, text: str) -> None:
+        fields: dict[str, Any] = {"parameters.times": text, "parameters.who": "<kept>"}
+        answer = site.post("/jobs/hello/run", **fields)
+        assert answer.status_code == 422
+        page = parse(answer)
+        assert page.select_one("[name='parameters.times'][aria-invalid=true]") is not None
+        assert page.select_one("[name='parameters.who']")["value"] == "<kept>"  # type: ignore[index]
+        with site.database.read() as session:
+            assert session.scalars(select(Run)).all() == []
+
+    def test_a_task_without_parameters_asks_for_none(
+        self, site: Site, register: Callable[..., None]
+    ) -> None:
+        register(lambda: None, "test.bare")
+        site.add(make_job("bare", task="test.bare"))
+        assert "Other parameters for this run…" not in links(site.get("/jobs/bare"))
+        assert "with the job's own parameters." in words(site.get("/jobs/bare/run"))
