@@ -22,11 +22,12 @@ from dashboard.scheduling import triggers
 from dashboard.storage.models import ID_LENGTH, Role
 from dashboard.texts import storable
 from dashboard.web.access import may, role
-from dashboard.web.filters import display_zone, iso
+from dashboard.web.filters import iso
 from dashboard.web.rendering import live_etag, not_modified, render
 from dashboard.web.run_filter import MOMENT_HELP, read_moment
 from dashboard.web.state import dashboard_state
 from dashboard.web.tables import csv_line
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

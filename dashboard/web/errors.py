@@ -25,7 +25,6 @@ from dashboard.services import errormarks
 from dashboard.storage.models import Role
 from dashboard.texts import is_storable
 from dashboard.web.access import current_actor, role
-from dashboard.web.filters import display_zone
 from dashboard.web.rendering import (
     done,
     live_etag,
@@ -38,6 +37,7 @@ from dashboard.web.runs import table_rows
 from dashboard.web.state import dashboard_state
 from dashboard.web.tracebacks import read_traceback
 from dashboard.web.until import CHOICES, read_until
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from flask import Response
