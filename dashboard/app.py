@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -15,13 +17,26 @@ from dashboard.web import init_web
 from dashboard.web.state import DashboardState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from apscheduler.schedulers.base import BaseScheduler
 
     from dashboard.runtime import Runtime
     from dashboard.settings import Settings
     from dashboard.web.state import Granted
+
+
+_starting: ContextVar[bool] = ContextVar("dashboard_starting", default=True)
+
+
+@contextmanager
+def not_started() -> Iterator[None]:
+    """Let dashboards that are made inside the block start no scheduler: a command needs none."""
+    token = _starting.set(False)
+    try:
+        yield
+    finally:
+        _starting.reset(token)
 
 
 def make_app(runtime: Runtime) -> Flask:
@@ -72,10 +87,11 @@ class Dashboard:
         runtime = self._runtime
         if runtime is None:
             runtime = make_runtime(self._settings or load_settings(), self._scheduler)
-            if self._user is None:
-                announce_first_account(runtime)
-            runtime.start()
-            stop_at_exit(runtime)
+            if _starting.get():
+                if self._user is None:
+                    announce_first_account(runtime)
+                runtime.start()
+                stop_at_exit(runtime)
         state = DashboardState(
             settings=runtime.settings,
             database=runtime.database,

@@ -15,13 +15,13 @@ from dashboard.errors import Invalid
 from dashboard.runtime import open_database
 from dashboard.scheduling.workers import import_tasks
 from dashboard.services.audit import Actor
-from dashboard.settings import PREFIX, load_settings
+from dashboard.settings import PREFIX, Settings, load_settings
 from dashboard.storage.models import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
-    from dashboard.settings import Settings
     from dashboard.storage.db import Database
 
 
@@ -51,8 +51,16 @@ def with_tasks(settings: Settings) -> None:
 
 
 def settings_of(**options: Any) -> Settings:
-    """Return the settings of a command; ends with 2 and a line for each that is wrong."""
+    """Return the settings of a command; ends with 2 and a line for each that is wrong.
+
+    In a host app they are the host's, unless options say otherwise.
+    """
     options["tasks"] = options.get("tasks") or None
+    context = click.get_current_context(silent=True)
+    host = None if context is None else context.find_object(Settings)
+    if host is not None:
+        given = {name: value for name, value in options.items() if value is not None}
+        options = {name: getattr(host, name) for name in host.model_fields_set} | given
     try:
         return load_settings(**options)
     except Invalid as error:
@@ -81,6 +89,31 @@ def command_actor() -> Actor:
 def answer(as_json: bool, text: str, value: object) -> None:  # noqa: FBT001 -- a flag is what it is
     """Print `value` as JSON, or `text` for people."""
     click.echo(json.dumps(value, default=str) if as_json else text)
+
+
+def moment(value: datetime | None) -> str:
+    """Write a moment for a table, in UTC."""
+    return "" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align rows for a terminal, under headings; for a pipe, separate them by tabs alone.
+
+    What could steer a terminal is left out of the texts.
+    """
+    cells = [[_harmless(text) for text in row] for row in rows]
+    if not sys.stdout.isatty():
+        return "\n".join("\t".join(row) for row in cells)
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    lines = [headings, *cells]
+    return "\n".join(
+        "  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _harmless(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def fail(message: str) -> NoReturn:

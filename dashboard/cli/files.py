@@ -131,10 +131,10 @@ def _read(file: str, options: _CrontabOptions, settings: Settings) -> JobFile:
     if options.crontab or options.system or "crontab" in {path.name, path.suffix[1:]}:
         zone = options.zone or settings.timezone
         reading = Reading(zone, account_name(), options.system, options.leave_out)
-        return read_crontab(_content(file), reading)
+        return read_crontab(content_of(file), reading)
     if options.zone or options.leave_out:
         raise click.UsageError("--zone and --leave-out are for crontabs.")
-    return read_jobs(_content(file), _KIND.get(path.suffix.lower(), ""))
+    return read_jobs(content_of(file), _KIND.get(path.suffix.lower(), ""))
 
 
 def _kind_of(file: str) -> str:
@@ -146,7 +146,7 @@ def _kind_of(file: str) -> str:
     return kind
 
 
-def _content(file: str) -> bytes:
+def content_of(file: str) -> bytes:
     """Read a file, or as much of it as shows that it is too long."""
     try:
         with click.open_file(file, "rb") as stream:

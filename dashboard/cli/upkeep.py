@@ -1,15 +1,17 @@
-"""`prune` and `db`: what keeps the database small and current."""
+"""`prune`, `backup` and `db`: what keeps the database small, safe and current."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
-from dashboard.cli.common import answer, opened, settings_of, storage_options
+from dashboard.cli.common import answer, fail, opened, settings_of, storage_options
 from dashboard.history import retention
+from dashboard.samples.backup import BackupFailed, sqlite_file, write_backup
 from dashboard.storage import migrate
 from dashboard.storage.db import Database
 
@@ -29,6 +31,28 @@ def prune(*, dry_run: bool, as_json: bool, **options: Any) -> None:
         )
     verb = "Would delete" if dry_run else "Deleted"
     answer(as_json, f"{verb} {report.runs:,} runs of {report.jobs:,} jobs.", asdict(report))
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@storage_options
+def backup(file: Path, *, as_json: bool, **options: Any) -> None:
+    """Copy the SQLite database to FILE while it is in use; FILE is replaced only by a whole copy.
+
+    PostgreSQL is backed up with its own pg_dump. The key that signs sessions is not in the
+    database: without it people sign in again.
+    """
+    try:
+        source = sqlite_file(settings_of(**options).database_url)
+        if not file.absolute().parent.is_dir():
+            fail(f"{file.absolute().parent} is no folder")
+        if file.exists() and source.exists() and file.samefile(source):
+            fail("this is the database itself; name another file")
+        write_backup(source, file.absolute())
+    except BackupFailed as error:
+        fail(str(error))
+    size = file.stat().st_size
+    answer(as_json, f"Wrote {size:,} bytes to {file}.", {"file": str(file), "bytes": size})
 
 
 @click.group()
