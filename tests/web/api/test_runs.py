@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashboard.storage.models import Origin, RunLog, RunState, RunStep
+from tests.factories import new_run
 from tests.rows import EPOCH, make_job, make_run
 from tests.web.api.program import fields
 
@@ -100,8 +101,9 @@ def test_a_run_that_is_not_there(program: Program) -> None:
 
 
 def test_a_run_is_retried_as_the_next_attempt(site: Site, program: Program) -> None:
-    site.add(make_job(), make_run(1, state=RunState.FAILED, parameters={"days": 4}))
-    answer = program.send("POST", "/runs/1/retry", status=202)
+    failed = new_run(second=1, state=RunState.FAILED, parameters={"days": 4})
+    site.add(make_job(), failed)
+    answer = program.send("POST", f"/runs/{failed.id}/retry", status=202)
     run = answer.json
     assert run is not None
     assert (run["attempt"], run["origin"], run["parameters"]) == (2, "retry", {"days": 4})
