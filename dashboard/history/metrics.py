@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, select
 
+from dashboard.history.alertlog import count_deliveries
 from dashboard.history.health import COUNTED
 from dashboard.history.problems import problem_counts
 from dashboard.history.system import Load, Member, read_loads, read_members
@@ -60,6 +61,7 @@ class Figures:
     jobs: list[JobFigures]
     number_of_jobs: int
     problems: dict[str, int]
+    alerts: dict[str, int]  # messages that wait, and those of the last day that did not arrive
     loads: dict[str, Load]
     oldest_queued: datetime | None
     members: list[Member]
@@ -74,6 +76,7 @@ def read_figures(session: Session, now: datetime, *, most_jobs: int) -> Figures:
         jobs=[JobFigures(*row) for row in connection.execute(_JOBS, {"most": most_jobs})],
         number_of_jobs=connection.scalar(_NUMBER_OF_JOBS) or 0,
         problems=problem_counts(session, now),
+        alerts=count_deliveries(session, now),
         loads=loads,
         oldest_queued=oldest,
         members=read_members(session),

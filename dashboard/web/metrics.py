@@ -142,6 +142,12 @@ def _of_load(figures: Figures, places: Mapping[str, int], now: datetime) -> Iter
         {(kind,): number for kind, number in figures.problems.items()},
         ("kind",),
     )
+    yield _gauge(
+        "alert_deliveries",
+        "Alerts that wait to be sent, and those of the last day that failed or are in doubt.",
+        {(state,): number for state, number in figures.alerts.items()},
+        ("state",),
+    )
 
 
 def _of_runs(totals: Totals) -> Iterator[Metric]:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint
 
+from dashboard.history.sizes import next_pruning, table_sizes
 from dashboard.history.system import Load, places_of_workers, read_system
 from dashboard.settings import PROCESSES, THREADS
 from dashboard.storage.models import Role
 from dashboard.tasks import all_tasks
 from dashboard.web.access import role
-from dashboard.web.rendering import live_etag, not_modified, render
+from dashboard.web.rendering import live_etag, not_modified, render, wants_partial
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from flask import Response
+    from sqlalchemy.orm import Session
 
     from dashboard.history.system import Member
     from dashboard.settings import Settings
@@ -44,6 +47,7 @@ def show() -> Response:
         if answer := not_modified(etag):
             return answer
         facts = read_system(session)
+        kept = {} if wants_partial() else _kept(session, state.settings)
     settings = state.settings
     return render(
         "system/index.html",
@@ -59,7 +63,17 @@ def show() -> Response:
         },
         versions=versions(),
         tasks=all_tasks(),
+        **kept,
     )
+
+
+def _kept(session: Session, settings: Settings) -> dict[str, Any]:
+    """Read how much is kept: what does not change by the second, and is not polled."""
+    days = settings.retention_days
+    return {
+        "sizes": table_sizes(session),
+        "pruning": next_pruning(session, datetime.now(UTC), retention_days=days),
+    }
 
 
 @blueprint.get("/system/pulse")

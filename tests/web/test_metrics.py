@@ -15,7 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.settings import load_settings
-from dashboard.storage.models import JobHealth, RunState
+from dashboard.storage.models import (
+    AlertDelivery,
+    AlertEvent,
+    DeliveryState,
+    JobHealth,
+    RunState,
+)
 from tests.factories import new_run
 from tests.rows import make_job
 from tests.web.site import open_site
@@ -116,6 +122,32 @@ def test_the_scheduler_its_queue_and_its_problems(site: Site) -> None:
     problems = ("failing", "broken", "overdue", "slow")
     assert [found["apscheduler_problems", f"kind={kind}"] for kind in problems] == [0, 1, 2, 0]
     assert found["apscheduler_recorder_backlog", ""] == 0
+    assert found["apscheduler_alert_deliveries", "state=waiting"] == 0
+
+
+def test_alerts_that_did_not_arrive(site: Site) -> None:
+    day = timedelta(days=1)
+    for number, (state, ago) in enumerate(
+        [
+            (DeliveryState.WAITING, None),
+            (DeliveryState.SENDING, None),
+            (DeliveryState.SENT, 0.1),
+            (DeliveryState.FAILED, 0.1),
+            (DeliveryState.FAILED, 1.1),
+            (DeliveryState.UNKNOWN, 0.1),
+        ]
+    ):
+        ended = None if ago is None else NOW - ago * day
+        about = {"key": str(number), "rule_id": 1, "event": AlertEvent.TEST, "channel": "x"}
+        moments = {"created_at": NOW, "next_try_at": NOW, "ended_at": ended}
+        site.add(AlertDelivery(payload={}, state=state, **about, **moments))
+    found = read(site)
+    states = ("waiting", "failed", "unknown")
+    assert [found["apscheduler_alert_deliveries", f"state={state}"] for state in states] == [
+        2,
+        1,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("name", ['it\'s "quoted"', "back\\slash", "two\nlines", "<b>", "🙂", "%"])
@@ -221,3 +253,13 @@ def test_prometheus_rules_ask_for_metrics_there_are(site: Site) -> None:
         assert names
         assert names <= known
         assert rule["annotations"]["summary"]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_documentation_names_every_metric_and_no_other(site: Site) -> None:
+    page = (MONITORING.parent / "ALERTS.md").read_text(encoding="utf-8")
+    told = set(NAME.findall(page.replace("`_leading`", "`apscheduler_scheduler_leading`")))
+    families = parse(site.client.get("/metrics").text)
+    # The parser takes the ending of a counter for a sample's.
+    there = {f"{one.name}_total" if one.type == "counter" else one.name for one in families}
+    assert told == there
