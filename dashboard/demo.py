@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select
 
-from dashboard.history.health import FinishedRun, count_finished
+from dashboard.history.health import FinishedRun, count_finished, error_line
 from dashboard.history.inserts import ROWS_A_QUERY, batches
 from dashboard.samples import sample_jobs
 from dashboard.scheduling import triggers
@@ -33,7 +33,11 @@ FAILING = 0.03
 IN_TROUBLE = "invoice-mails"
 """The job whose newest runs all failed, so that the page Now has something to show."""
 
-SAMPLE_ERROR = "sample failure from --demo: the remote side did not answer in time"
+SAMPLE_ERRORS = {
+    "TimeoutError": "sample failure from --demo: the remote side did not answer in time",
+    "ConnectionResetError": "sample failure from --demo: the remote side closed the connection",
+    "ValueError": "sample failure from --demo: a row has no customer number",
+}
 
 
 def add_demo(runtime: Runtime) -> None:
@@ -64,7 +68,8 @@ def _write_history(session: Session, runs: list[dict[str, Any]]) -> None:
                 run["scheduled_at"],
                 run["finished_at"],
                 run["duration"],
-                f"{run['error_type']}: {run['error_message']}" if run["error_type"] else None,
+                error_line(run["error_type"], run["error_message"]),
+                fingerprint=run["fingerprint"],
             )
             for run_id, run in zip(ids, piece, strict=True)
         ]
@@ -81,6 +86,7 @@ def _past_runs(job: Job, now: datetime) -> Iterator[dict[str, Any]]:
         failed = chance.random() < FAILING or number >= trouble_from
         started = moment + timedelta(seconds=chance.uniform(0.004, 0.03))
         duration = usual * chance.lognormvariate(0, 0.25)
+        error = chance.choice(list(SAMPLE_ERRORS)) if number < trouble_from else "TimeoutError"
         yield {
             "job_id": job.id,
             "job_name": job.name,
@@ -96,10 +102,10 @@ def _past_runs(job: Job, now: datetime) -> Iterator[dict[str, Any]]:
             "duration": duration,
             "executor": job.executor,
             "host": "sample",
-            "error_type": "TimeoutError" if failed else None,
-            "error_message": SAMPLE_ERROR if failed else None,
-            "traceback": f"TimeoutError: {SAMPLE_ERROR}\n" if failed else None,
-            "fingerprint": "sample-timeout" if failed else None,
+            "error_type": error if failed else None,
+            "error_message": SAMPLE_ERRORS[error] if failed else None,
+            "traceback": f"{error}: {SAMPLE_ERRORS[error]}\n" if failed else None,
+            "fingerprint": f"sample-{error}" if failed else None,
         }
 
 

@@ -105,8 +105,10 @@
     const title = document.title.replace(/^\([^)]*\) /, "");
     document.title = problems ? `(${problems}) ${title}` : title;
     const count = document.getElementById("problem-count");
-    count.textContent = problems;
-    count.hidden = !problems;
+    if (count) {
+      count.textContent = problems;
+      count.hidden = !problems;
+    }
     const link = document.querySelector("link[rel=icon]");
     if (link && link.getAttribute("href") !== favicon) link.setAttribute("href", favicon);
   };

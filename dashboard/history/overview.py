@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, select, text, union_all
 from sqlalchemy.orm import aliased, load_only
 
+from dashboard.history.downtimes import last_downtime_ended, recent_downtimes
 from dashboard.history.problems import ProblemKind, read_problems
 from dashboard.storage.models import (
     ACTIVE_RUN,
@@ -21,12 +22,12 @@ from dashboard.storage.models import (
     Run,
     RunState,
     RunStats,
-    SchedulerLife,
 )
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from dashboard.history.downtimes import Downtime
     from dashboard.history.problems import Problem, Problems
 
 RUNNING = 100
@@ -37,9 +38,6 @@ QUEUED = 1000
 
 SOON = 10
 """Jobs of the next hour that are shown."""
-
-DOWNTIME = timedelta(seconds=60)
-"""A gap between two schedulers that counts as a problem; a restart takes less."""
 
 RECOVERIES = 50
 """The latest failures looked at to tell since when all is clear."""
@@ -85,6 +83,7 @@ class Overview:
     """Everything the page Now shows, read at one moment."""
 
     problems: Problems
+    downtimes: list[Downtime]  # of the last 24 hours
     running: list[ActiveRun]
     queued: int
     queued_since: datetime | None
@@ -104,6 +103,7 @@ def read_overview(session: Session, now: datetime, *, alive: bool) -> Overview:
     queued, queued_since = queued_runs(session)
     return Overview(
         problems=problems,
+        downtimes=recent_downtimes(session, now - timedelta(hours=24)),
         running=active_runs(session),
         queued=queued,
         queued_since=queued_since,
@@ -146,22 +146,13 @@ def clear_since(session: Session) -> Clear:
     """
     found = session.execute(_RECOVERIES).all()
     moments = [after or finished for _, finished, after in found if after or finished]
-    if (end := _end_of_downtime(session)) is not None:
+    if (end := last_downtime_ended(session)) is not None:
         moments.append(end)
     last = max((run_id for run_id, _, _ in found), default=None)
     return Clear(
         since=max(moments, default=None),
         last_problem=None if last is None else session.get(Run, last),
     )
-
-
-def _end_of_downtime(session: Session) -> datetime | None:
-    """Return when the present scheduler took over, if none lived for a while before."""
-    lives = session.scalars(_LIVES).all()
-    if len(lives) < 2:  # noqa: PLR2004 -- a gap has two sides
-        return None
-    present, before = lives
-    return present.began_at if present.began_at - before.seen_at > DOWNTIME else None
 
 
 def _hour_count(hour: datetime, stats: RunStats | None) -> HourCount:
@@ -222,8 +213,6 @@ _QUEUE = (
 _WAITING = select(func.count(), func.min(_QUEUE.c.queued_at)).select_from(_QUEUE)
 
 _HOURS = select(RunStats).where(RunStats.job_id == ALL_JOBS, RunStats.hour >= bindparam("from"))
-
-_LIVES = select(SchedulerLife).order_by(SchedulerLife.id.desc()).limit(2)
 
 # The last failure of each job among the latest ones; one walk of the index for each state.
 _LATEST_PROBLEMS = union_all(

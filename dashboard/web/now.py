@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from flask import Blueprint
+from flask import Blueprint, request
 
 from dashboard.history.overview import QUEUED, SOON, read_overview
 from dashboard.history.problems import SHOWN
@@ -35,7 +35,8 @@ SMALLEST = 2.0
 @blueprint.get("/")
 @role(Role.VIEWER)
 def show() -> Response:
-    """Show the page, or its live part."""
+    """Show the page, or its live part; with `tv=1` as a screen on the wall."""
+    tv = request.args.get("tv") == "1"
     now = datetime.now(UTC)
     with dashboard_state().database.read() as session:
         etag = live_etag(session)
@@ -44,8 +45,8 @@ def show() -> Response:
         overview = read_overview(session, now, alive=scheduler_now(session).alive)
         shell_of(session)
     return render(
-        "now/index.html",
-        partial="now/_live.html",
+        "now/tv.html" if tv else "now/index.html",
+        partial="now/_tv.html" if tv else "now/_live.html",
         etag=etag,
         overview=overview,
         at=now,

@@ -32,6 +32,7 @@ LONG = "a-name-without-any-place-to-break-it-" * 3
 
 PAGES = {
     "now": "/",
+    "now, on the wall": "/?tv=1",
     "jobs": "/jobs",
     "jobs, search not understood": "/jobs?q=state:dancing",
     "jobs that were removed": "/jobs?q=state:removed",

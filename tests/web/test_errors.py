@@ -198,16 +198,16 @@ class TestMarks:
         assert answer.status_code == 303
         assert listed(site) == []
         page = site.get("/errors?show=acknowledged")
-        assert f": {HOSTILE}" in words(page, ".mark")
+        assert f": {HOSTILE}" in words(page, ".decision")
         assert not page.select("main script")
         run = FinishedRun(7, "nightly", RunState.SUCCEEDED, NOW, datetime.now(UTC), 1.0)
         with site.database.write() as session:
             count_finished(session.connection(), [run])
         fail(site, 8, at=datetime.now(UTC))
         assert listed(site, "?show=regressed") == ["ValueError: 8"]
-        assert "regressed" in words(site.get("/errors"), ".mark")
+        assert "regressed" in words(site.get("/errors"), ".decision")
         site.post("/errors/abc/reopen")
-        assert not site.get("/errors").select(".mark")
+        assert not site.get("/errors").select(".decision")
 
     def test_ignored_until(self, site: Site) -> None:
         fail(site, 1)
@@ -215,7 +215,7 @@ class TestMarks:
         row = group(site)
         assert (row.mark, row.until_count, row.until_rate) == (ErrorMark.IGNORED, 6, 3)
         assert row.until_at is not None
-        text = words(site.get("/errors?show=ignored"), ".mark")
+        text = words(site.get("/errors?show=ignored"), ".decision")
         assert "until 6 runs ever until 3 within an hour" in text
 
     @pytest.mark.parametrize(

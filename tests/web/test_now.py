@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from dashboard.history.overview import HourCount
 from dashboard.storage.models import (
@@ -14,6 +14,7 @@ from dashboard.storage.models import (
     Role,
     RunState,
     RunStats,
+    SchedulerLife,
 )
 from dashboard.web.now import CHART_HEIGHT, SMALLEST, hour_bars
 from tests.rows import make_job, make_run
@@ -195,3 +196,54 @@ def test_bars_fill_the_height_and_small_parts_are_seen() -> None:
 
 def test_no_runs_draw_no_bars() -> None:
     assert hour_bars([HourCount(NOW, 0, 0, 0, 0)])[0].parts == []
+
+
+def test_a_downtime_says_from_when_until_when_and_what_was_missed(alive: Site) -> None:
+    down, up = NOW - 3 * HOUR, NOW - 2 * HOUR
+    values = {"process": "p", "host": "h", "pid": 1, "version": "1"}
+    alive.add(
+        SchedulerLife(began_at=NOW - 9 * HOUR, seen_at=down, ended="lost", **values),
+        SchedulerLife(began_at=up, seen_at=NOW, **values),
+        make_run(1, state=RunState.MISSED, scheduled_at=down + HOUR / 2, finished_at=up),
+    )
+    page = alive.get("/")
+    text = words(page, "#now .banner-warn")
+    assert "The scheduler was down for 1 h, from" in text
+    assert f"until {up:%Y-%m-%d %H:%M:%S} UTC : its process died" in text.replace("UTC:", "UTC :")
+    found = alive.get(links(page)["1 fire time missed"]).select("table.runs tbody tr[id]")
+    assert [each["id"] for each in found] == ["run-1"]
+
+
+def test_a_screen_on_the_wall_has_nothing_to_act_on(alive: Site) -> None:
+    assert words(alive.get("/?tv=1"), "h1") == "All clear"
+    alive.add(*failing("nightly"))
+    page = alive.get("/?tv=1")
+    assert words(page, "h1") == "1 problem"
+    assert "Nightly <b>report</b> ValueError: <script>alert(1)</script>" in words(page)
+    assert not page.select("button[type=submit], main a, main script")
+    assert words(page, "#pulse") == "Scheduler running"
+    live = page.select_one("#now")
+    assert live is not None
+    assert live["hx-get"] == "/?tv=1"
+    part = alive.client.get("/?tv=1", headers={"HX-Request": "true"})
+    assert 'class="wall-now"' in part.text
+
+
+def test_it_takes_as_many_queries_for_many_problems_as_for_one(alive: Site) -> None:
+    def queries() -> int:
+        asked: list[str] = []
+
+        def note(*args: Any) -> None:
+            asked.append(args[2])
+
+        engine = alive.database.engine
+        event.listen(engine, "before_cursor_execute", note)
+        alive.get("/")
+        event.remove(engine, "before_cursor_execute", note)
+        return len(asked)
+
+    alive.add(*failing("one"))
+    before = queries()
+    for number in range(30):
+        alive.add(*failing(f"job-{number}"))
+    assert queries() == before <= 24
