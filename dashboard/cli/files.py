@@ -182,7 +182,9 @@ def _dry(plan: Plan) -> str:
 def _lines(step: Step) -> Iterator[str]:
     yield f"  {step.id}  ({step.name})"
     for each in step.differences:
-        before, after = (json.dumps(side, ensure_ascii=False) for side in (each.before, each.after))
+        before, after = (
+            json.dumps(side, ensure_ascii=False, default=str) for side in (each.before, each.after)
+        )
         yield f"    {each.field}: {before} -> {after}"
 
 

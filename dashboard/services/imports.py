@@ -138,9 +138,11 @@ def plan_import(session: Session, file: JobFile, *, settings: Settings, lock: bo
             )
         except Invalid as error:
             problems += [wanted.problem(each.field, each.message) for each in error.errors]
+        except Conflict as error:
+            problems.append(wanted.problem("id", str(error)))
         else:
             steps.append(step)
-    return Plan(steps, problems, file.warnings)
+    return Plan(steps, sorted(problems, key=lambda each: each.line or 0), file.warnings)
 
 
 def carry_out(
@@ -211,6 +213,7 @@ def _adding(wanted: Wanted, settings: Settings, now: datetime) -> Step:
 
 
 def _changing(job: Job, wanted: Wanted, settings: Settings, now: datetime) -> Step:
+    jobs.require_own(job)
     changes = {} if _is_as(job, wanted) else _changes(job, wanted, settings, now)
     pause = _pausing(job, wanted)
     if not changes and pause is None:

@@ -14,6 +14,7 @@ differ only by what somebody did. A field left out has its default; see docs/COM
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -33,7 +34,8 @@ from dashboard.history.joblist import matching_ids
 from dashboard.history.jobsearch import JobSearch
 from dashboard.scheduling import triggers
 from dashboard.services.jobdata import FIELDS
-from dashboard.storage.models import Job
+from dashboard.services.jobs import require_own
+from dashboard.storage.models import HOST, Job
 from dashboard.texts import is_storable, storable
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ KINDS = {"yaml": "application/yaml", "json": "application/json"}
 
 _HEAD = {"format": FORMAT, "version": VERSION}
 _STATE_FIELDS = ("paused", "paused_reason", "finished")
-_SAID_WHEN_EMPTY = {"misfire_grace_time"}  # null is a choice there, and not the default
+_DEFAULTS: dict[str, Any] = {"parameters": {}, "tags": [], "notes": ""}
+"""Fields that are left out where they have their default, which is the same in any dashboard."""
 _CHUNK = 500
 
 
@@ -98,9 +101,9 @@ def job_document(job: Job) -> dict[str, Any]:
     values = {name: getattr(job, name) for name in FIELDS}
     values["trigger"] = portable_trigger(job.trigger, job.timezone)
     document = {
-        name: value
+        name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in values.items()
-        if name in _SAID_WHEN_EMPTY or value not in (None, "", [], {})
+        if name not in _DEFAULTS or value != _DEFAULTS[name]
     }
     if job.paused_at is not None:
         document["paused"] = True
@@ -130,14 +133,20 @@ def jobs_to_write(
 ) -> list[str]:
     """Return the ids of the jobs that match, or of those named, sorted.
 
-    Raises `JobNotFound` for a named one that does not exist.
+    Jobs of a host's own scheduler are in no file: only the host's code can add them. Raises
+    `JobNotFound` for a named one that does not exist, `Conflict` for one that is the host's.
     """
     with database.read() as session:
         if not ids:
-            return matching_ids(session, search or JobSearch())
+            host = set(session.scalars(select(Job.id).where(Job.executor == HOST)))
+            return [
+                found for found in matching_ids(session, search or JobSearch()) if found not in host
+            ]
         for job_id in ids:
-            if not is_storable(job_id) or session.get(Job, job_id) is None:
+            job = session.get(Job, job_id) if is_storable(job_id) else None
+            if job is None:
                 raise JobNotFound(job_id)
+            require_own(job)
     return sorted(set(ids))
 
 

@@ -94,20 +94,31 @@ class Upload:
 @role(Role.VIEWER)
 def export() -> Response:
     """Send the jobs that match a search, or those named by `id`, as a file."""
-    search = JobSearch.parse(request.args.get("q", ""))
-    kind = request.args.get("format", "yaml")
+    query, ids = request.args.get("q", ""), request.args.getlist("id")
+    return _download(query, ids, request.args.get("format", "yaml"))
+
+
+@blueprint.post("/jobs/export")
+@role(Role.OPERATOR)
+def export_selected() -> Response:
+    """Send the jobs that are selected in the list, or all that match, as a file."""
+    form = request.form
+    return _download(form.get("q", ""), [] if "all" in form else form.getlist("job"), "yaml")
+
+
+def _download(query: str, ids: list[str], kind: str) -> Response:
+    search = JobSearch.parse(query)
     if kind not in KINDS:
         raise Invalid.one("format", f"Choose one of: {', '.join(KINDS)}.")
     if search.complaints:
         raise Invalid(FieldError("q", complaint) for complaint in search.complaints)
     database = dashboard_state().database
-    found = jobs_to_write(database, search=search, ids=request.args.getlist("id"))
+    found = jobs_to_write(database, search=search, ids=ids)
     name = f"jobs-{datetime.now(UTC):%Y%m%d-%H%M%S}.{kind}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(
         write_jobs(database, kind, found),
         content_type=f"{KINDS[kind]}; charset=utf-8",
-        headers=headers,
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
 
@@ -236,4 +247,4 @@ def in_words(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list) and all(isinstance(part, str) for part in value):
         return ", ".join(value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -9,13 +9,13 @@ import pytest
 
 from dashboard import tasks
 from dashboard.documents import UnusableFile, to_yaml
-from dashboard.errors import JobNotFound, NotAllowed
+from dashboard.errors import Conflict, JobNotFound, NotAllowed
 from dashboard.history.jobsearch import JobSearch
 from dashboard.services import audit, jobs
 from dashboard.services.imports import Action, Plan, StalePlan, carry_out, plan_import
 from dashboard.services.jobfiles import FORMAT, jobs_to_write, read_jobs, write_jobs
 from dashboard.settings import load_settings
-from dashboard.storage.models import Audit, Job
+from dashboard.storage.models import HOST, Audit, Job
 from tests.factories import ADMIN, HOURLY, OPERATOR, empty
 
 if TYPE_CHECKING:
@@ -172,6 +172,17 @@ class TestExport:
             found = read_jobs(port.export(kind).encode())
             assert [job.data["id"] for job in found.jobs] == ["j0", "j1", "j2", "j3", "j4"]
 
+    def test_jobs_of_a_hosts_own_scheduler_stay_with_the_host(self, port: Port) -> None:
+        port.add("own")
+        port.add("hosts")
+        with port.database.write() as session:
+            session.get_one(Job, "hosts").executor = HOST
+        assert port.export().count("- id:") == port.export().count("- id: own") == 1
+        with pytest.raises(Conflict, match="belongs to the app's own scheduler"):
+            port.export(ids=("hosts",))
+        (problem,) = port.refused(file_of({"id": "hosts"}))
+        assert "job “hosts”, id: Job “hosts” belongs to the app's own scheduler" in problem
+
 
 class TestRoundTrip:
     @pytest.mark.parametrize("kind", ["yaml", "json"])
@@ -292,8 +303,8 @@ class TestRefusals:
         found = port.refused(text)
         assert found[0].startswith("line 8, job “a”, trigger.hour: ")
         assert found[1].startswith("line 10, job “b”, task: There is no task “nothing”.")
-        assert found[2].startswith("line 17, job “c”, colour: There is no such field.")
-        assert found[3].startswith("line 15, job “c”, parameters.number: ")
+        assert found[2].startswith("line 15, job “c”, parameters.number: ")
+        assert found[3].startswith("line 17, job “c”, colour: There is no such field.")
 
     def test_one_refusal_stops_everything(self, port: Port) -> None:
         text = file_of({"id": "good"}, {"id": "bad", "task": "nothing"})

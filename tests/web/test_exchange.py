@@ -69,6 +69,16 @@ class TestExport:
         found = site.client.get("/jobs/export?format=json&id=c&id=a").get_json()
         assert [job["id"] for job in found["jobs"]] == ["a", "c"]
 
+    def test_what_is_selected_in_the_list(self, site: Site) -> None:
+        site.add(make_job("a"), make_job("b"), make_job("c"))
+        button = site.get("/jobs").select_one("form#bulk button[formaction='/jobs/export']")
+        assert button is not None
+        fields = {"csrf_token": site.token(), "job": ["a", "c"], "q": ""}
+        text = site.client.post("/jobs/export", data=fields).text
+        assert [line for line in text.splitlines() if "- id" in line] == ["- id: a", "- id: c"]
+        text = site.client.post("/jobs/export", data=fields | {"all": "1", "q": "b"}).text
+        assert [line for line in text.splitlines() if "- id" in line] == ["- id: b"]
+
     @pytest.mark.parametrize(
         ("query", "status"), [("format=xls", 422), ("q=state:odd", 422), ("id=gone", 404)]
     )
