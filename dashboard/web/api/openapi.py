@@ -180,13 +180,13 @@ def _responses(rule: Rule, method: str, each: Operation) -> Iterator[tuple[int, 
 
 def _refusals(rule: Rule, method: str, each: Operation) -> Iterator[int]:
     """Yield the statuses with which an operation may refuse."""
-    yield from (401, 422, 429, 500)
+    yield from (400, 401, 422, 429, 500)
     if declared_access(rule.endpoint) is not Role.VIEWER:
         yield 403
     if rule.arguments:
         yield 404
     if each.body is not None:
-        yield from (400, 413, 415)
+        yield from (413, 415)
     if each.conflicts or (each.changes and method == "POST"):
         yield 409
 

@@ -91,35 +91,39 @@ def operation(
     """
 
     def declare(view: Callable[..., Any]) -> Callable[..., Response]:
-        declared = Operation(
-            summary,
-            " ".join((view.__doc__ or "").split()),
-            answer,
-            query,
-            body,
-            status,
-            changes,
-            None if changes or body is not None else tag,
-            conflicts,
+        return _responder(
+            view,
+            Operation(
+                summary=summary,
+                description=" ".join((view.__doc__ or "").split()),
+                answer=answer,
+                query=query,
+                body=body,
+                status=status,
+                changes=changes,
+                tag=None if changes or body is not None else tag,
+                conflicts=conflicts,
+            ),
         )
 
-        @functools.wraps(view)
-        def respond(**arguments: Any) -> Response:
-            if query is None:
-                read_query(Nothing)
-            else:
-                arguments["query"] = read_query(query)
-            if body is not None:
-                arguments["body"] = read_body(body)
-            done = functools.partial(view, **arguments)
-            return _change(declared, done) if changes else _read(declared, done)
-
-        respond.dashboard_operation = declared  # type: ignore[attr-defined]
-        # Flask's own answer to OPTIONS would tell of every method that `elsewhere` takes.
-        respond.provide_automatic_options = False  # type: ignore[attr-defined]
-        return respond
-
     return declare
+
+
+def _responder(view: Callable[..., Any], declared: Operation) -> Callable[..., Response]:
+    @functools.wraps(view)
+    def respond(**arguments: Any) -> Response:
+        query = read_query(declared.query or Nothing)
+        if declared.query is not None:
+            arguments["query"] = query
+        if declared.body is not None:
+            arguments["body"] = read_body(declared.body)
+        done = functools.partial(view, **arguments)
+        return _change(declared, done) if declared.changes else _read(declared, done)
+
+    respond.dashboard_operation = declared  # type: ignore[attr-defined]
+    # Flask's own answer to OPTIONS would tell of every method that `elsewhere` takes.
+    respond.provide_automatic_options = False  # type: ignore[attr-defined]
+    return respond
 
 
 def _read(declared: Operation, view: Callable[[Session], BaseModel | Streamed]) -> Response:

@@ -6,14 +6,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import update
 
 from dashboard.storage.models import JobHealth, Lease, Role, RunState
+from dashboard.web import init_web
+from dashboard.web.state import DashboardState
 from tests.rows import make_job, make_run
 from tests.web.api.program import fields, make_program
 from tests.web.routes import API_RULES, methods
 
 if TYPE_CHECKING:
+    from dashboard.settings import Settings
     from tests.web.api.program import Program
     from tests.web.site import Site
 
@@ -157,3 +161,34 @@ def test_every_reference_leads_somewhere(site: Site) -> None:
         elif isinstance(part, list):
             waiting += part
     assert named - {""} == set(schemas)
+
+
+# -- inside another app ----------------------------------------------------------------------------
+
+
+@sqlite
+def test_inside_a_host_app_it_lies_under_the_prefix(
+    program: Program, site: Site, settings: Settings
+) -> None:
+    host = Flask("host")
+    host.secret_key = "h" * 32
+    state = DashboardState(settings=settings, database=site.database, wake=lambda: None)
+    init_web(host, state, prefix="/ops")
+    client = host.test_client()
+    headers = {"Authorization": f"Bearer {program.key}"}
+    new = {"task": "reports.daily", "trigger": {"type": "interval", "hours": 1}}
+    added = client.post("/ops/api/v1/jobs", json=new, headers=headers)
+    assert (added.status_code, added.headers["Location"]) == (201, "/ops/api/v1/jobs/reports-daily")
+    assert client.get(added.headers["Location"], headers=headers).status_code == 200
+    for method, address, status in (
+        ("GET", "/ops/api/v1/jobs/none", 404),
+        ("GET", "/ops/api/v1/nowhere", 404),
+        ("PUT", "/ops/api/v1/jobs", 405),
+    ):
+        answer = client.open(address, method=method, headers=headers)
+        assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
+    assert client.get("/ops/api/v1/jobs").status_code == 401
+    told = client.get("/ops/api/v1/openapi.json").json
+    assert told is not None
+    assert told["servers"] == [{"url": "/ops/api/v1"}]
+    assert "/jobs/{job_id}" in told["paths"]
