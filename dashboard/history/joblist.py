@@ -230,10 +230,14 @@ def matching_ids(session: Session, search: JobSearch) -> list[str]:
 def _conditions(search: JobSearch) -> list[ColumnElement[bool]]:
     conditions = [or_(_contains(Job.name, word), _contains(Job.id, word)) for word in search.words]
     conditions += [_contains(Job.task, task) for task in search.tasks]
-    # A list of texts is kept as JSON, in which each one stands between quotes.
-    conditions += [_contains(cast(Job.tags, String), json.dumps(tag)) for tag in search.tags]
+    conditions += [has_tag(tag) for tag in search.tags]
     conditions += [_is(state) for state in search.states]
     return conditions
+
+
+def has_tag(tag: str) -> ColumnElement[bool]:
+    """Say in SQL whether a job has a tag: the list is JSON, in which each stands between quotes."""
+    return _contains(cast(Job.tags, String), json.dumps(tag))
 
 
 def _contains(

@@ -7,6 +7,7 @@ page 1 costs, and a million runs cost what a hundred cost.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import lru_cache
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, null, or_, select, true, union_all
 
-from dashboard.storage.models import JobHealth, Run
+from dashboard.history.joblist import has_tag
+from dashboard.storage.models import ALL_JOBS, Job, JobHealth, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select, SQLColumnExpression
@@ -30,6 +32,9 @@ PAGE = 50
 
 LOOK_THROUGH = 10_000
 """Runs that one page looks at, at most, when no index answers its filter alone."""
+
+FEW_JOBS = 20
+"""Jobs with a tag, up to which their runs are walked job by job."""
 
 CLOCK_SLACK = timedelta(minutes=1)
 """How far `queued_at` may lag behind the order of ids: clocks differ, and commits overtake."""
@@ -52,6 +57,7 @@ class RunFilter:
     text: str | None = None  # in the job's name or the error, whatever the case
     since: datetime | None = None
     until: datetime | None = None
+    tag: str | None = None  # that its job has now
     ended: datetime | None = None  # and finished at this moment or later
 
     def __bool__(self) -> bool:
@@ -72,6 +78,7 @@ class ListedRun:
     requested_by: str | None
     state: RunState
     reason: str | None
+    coalesced: int  # earlier fire times it stands for
     started_at: datetime | None
     finished_at: datetime | None
     duration: float | None
@@ -233,13 +240,15 @@ def _furthest_reaching(
     the rarest value. Only walking along one of them tells that, so each is walked so far; these are
     index entries, not rows.
     """
+    jobs = _few_jobs(session, wanted)
     given = {
         "fingerprint": () if wanted.fingerprint is None else (wanted.fingerprint,),
-        "job_id": () if wanted.job_id is None else (wanted.job_id,),
+        "job_id": jobs,
         "state": tuple(sorted(wanted.states)),
     }
     indexes = [_Index(column, values) for column, values in given.items() if values]
-    others = (wanted.task, wanted.origin, wanted.executor, wanted.text, wanted.ended)
+    tag = None if jobs else wanted.tag
+    others = (wanted.task, wanted.origin, wanted.executor, wanted.text, wanted.ended, tag)
     if len(indexes) <= 1 and not any(others):
         return (indexes or [_Index()])[0], None
     indexes = indexes or [_Index()]
@@ -253,6 +262,18 @@ def _furthest_reaching(
         zip(indexes, reached, strict=True),
         key=lambda pair: _reach(pair[1], newest_first=span.newest_first),
     )
+
+
+def _few_jobs(session: Session, wanted: RunFilter) -> tuple[str, ...]:
+    """Return the jobs of whose runs all that is wanted are, if these are known and few."""
+    if wanted.job_id is not None:
+        return (wanted.job_id,)
+    if wanted.tag is None:
+        return ()
+    tagged = session.scalars(select(Job.id).where(has_tag(wanted.tag)).limit(FEW_JOBS + 1)).all()
+    if not tagged:
+        return (ALL_JOBS,)  # which no job is called: there are no such runs
+    return tuple(tagged) if len(tagged) <= FEW_JOBS else ()
 
 
 def _edge(walk: ColumnElement[bool], span: _Span) -> ColumnElement[int | None]:
@@ -316,22 +337,22 @@ def _conditions(wanted: RunFilter, walked: str | None) -> Iterator[ColumnElement
         yield func.coalesce(Run.job_id, "") == wanted.job_id
     if wanted.states and walked != "state":
         yield func.coalesce(Run.state, None).in_(sorted(wanted.states))
-    for column, value in (
-        (Run.task, wanted.task),
-        (Run.origin, wanted.origin),
-        (Run.executor, wanted.executor),
-    ):
-        if value is not None:
-            yield column == value
+    if wanted.tag is not None:
+        yield select(Job.id).where(Job.id == Run.job_id, has_tag(wanted.tag)).exists()
     if wanted.text is not None:
         places = (Run.job_name, Run.error_type, Run.error_message, Run.reason)
         yield or_(*(place.icontains(wanted.text, autoescape=True) for place in places))
-    if wanted.since is not None:
-        yield Run.queued_at >= wanted.since
-    if wanted.until is not None:
-        yield Run.queued_at < wanted.until
-    if wanted.ended is not None:
-        yield Run.finished_at >= wanted.ended
+    limits: tuple[tuple[Any, Callable[[Any, Any], ColumnElement[bool]], Any], ...] = (
+        (Run.task, operator.eq, wanted.task),
+        (Run.origin, operator.eq, wanted.origin),
+        (Run.executor, operator.eq, wanted.executor),
+        (Run.queued_at, operator.ge, wanted.since),
+        (Run.queued_at, operator.lt, wanted.until),
+        (Run.finished_at, operator.ge, wanted.ended),
+    )
+    for column, compared, value in limits:
+        if value is not None:
+            yield compared(column, value)
 
 
 _COLUMNS = (
@@ -344,6 +365,7 @@ _COLUMNS = (
     Run.requested_by,
     Run.state,
     Run.reason,
+    Run.coalesced,
     Run.started_at,
     Run.finished_at,
     Run.duration,

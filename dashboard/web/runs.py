@@ -15,7 +15,7 @@ from dashboard.storage.models import Origin, Role, RunState
 from dashboard.tasks import all_tasks
 from dashboard.web.access import role
 from dashboard.web.charts import duration_bar
-from dashboard.web.filters import duration, iso
+from dashboard.web.filters import count, duration, iso
 from dashboard.web.moments import Clock
 from dashboard.web.rendering import live_etag, not_modified, render
 from dashboard.web.run_filter import MOMENT_HELP, PARAMETERS, read_place, read_run_filter
@@ -40,6 +40,7 @@ LABELS = {
     "task": "Task",
     "origin": "Origin",
     "executor": "Executor",
+    "tag": "Tag",
     "fingerprint": "Error",
     "q": "Search",
     "since": "From",
@@ -135,12 +136,20 @@ def _row(run: ListedRun, runs: str, jobs: str, clock: Clock) -> RunRow:
         running_since=iso(since) if since else "",
         bar=duration_bar(run.duration, run.usual_duration, run.long_duration),
         origin=ORIGINS[run.origin],
-        why=_clip(run.error_message if run.error_type else run.reason),
+        why=_why(run),
     )
 
 
 def _length(seconds: float | None) -> str:
     return "" if seconds is None else duration(seconds)
+
+
+def _why(run: ListedRun) -> str:
+    """Say why a run did not simply succeed, or what else there is to know of it."""
+    told = _clip(run.error_message if run.error_type else run.reason)
+    if not run.coalesced:
+        return told
+    return f"{told} Stands for {count(run.coalesced, 'earlier fire time')} as well.".strip()
 
 
 def _clip(text: str | None) -> str:
@@ -190,6 +199,10 @@ def _render(
         periods=[(text, label, _url_with("since", text)) for text, label in PERIODS],
         moment_help=MOMENT_HELP,
         clear_url=url_for("dashboard.runs.index"),
+        exports=[
+            (kind.upper(), url_for("dashboard.run_export.export", **_filters(), format=kind))
+            for kind in ("csv", "json")
+        ],
     )
 
 

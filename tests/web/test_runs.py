@@ -145,7 +145,7 @@ class TestFilter:
 
     def test_an_error_that_was_filtered_for_stays_when_the_form_is_sent(self, site: Site) -> None:
         page = site.get("/runs?fingerprint=f1")
-        hidden = page.select_one("form[role=search] input[type=hidden]")
+        hidden = page.select_one("form[role=search] input[name=fingerprint]")
         assert hidden is not None
         assert (hidden["name"], hidden["value"]) == ("fingerprint", "f1")
 
