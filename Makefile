@@ -28,7 +28,7 @@ MAKEFLAGS += --no-builtin-rules
 help:
 	@echo "make run          start the dashboard with sample jobs at http://127.0.0.1:$(PORT)"
 	@echo "make test         run the whole test suite, in a browser and on real databases too"
-	@echo "make check        lint, types, layers, templates, migrations"
+	@echo "make check        lint, types, layers, templates, weaknesses, migrations"
 	@echo "make format       let ruff rewrite the Python code"
 	@echo "make bench        print the benchmark table"
 	@echo "make fuzz         send a running dashboard ten minutes of requests made up by schemathesis"
@@ -51,6 +51,8 @@ check: $(PROJECT) $(TOOLS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/djlint templates --lint --quiet
+	$(BIN)/bandit --quiet --recursive dashboard --severity-level medium --confidence-level medium
+	$(BIN)/python -m scripts.audit_packages
 	$(BIN)/python -m dashboard.storage.migrate check
 
 format: $(TOOLS)

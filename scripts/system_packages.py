@@ -1,4 +1,4 @@
-"""Set up what the tests need beside Python packages: a browser, PostgreSQL, Redis.
+"""Set up what the tests need beside Python packages: a browser, PostgreSQL, Redis, nginx.
 
 On Debian and its descendants root gets the missing ones from apt; elsewhere Playwright is asked for
 its browser. Where neither works this says what is missing and how to get it, and the tests that
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.browser import find_browser
-from tests.servers import find_postgresql, find_redis
+from tests.servers import find_nginx, find_postgresql, find_redis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,6 +37,7 @@ NEEDS = (
     Need("a browser", find_browser, ("chromium-headless-shell", "chromium")),
     Need("PostgreSQL", find_postgresql, ("postgresql",)),
     Need("Redis", find_redis, ("redis-server",)),
+    Need("nginx", find_nginx, ("nginx-light", "nginx")),
 )
 
 

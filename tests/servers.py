@@ -52,6 +52,11 @@ def find_redis() -> str | None:
     return shutil.which("redis-server") or shutil.which("valkey-server")
 
 
+def find_nginx() -> str | None:
+    """Return the path of nginx, which Debian keeps where only root looks."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
 @contextmanager
 def postgresql_server(programs: Path) -> Iterator[str]:
     """Run PostgreSQL and yield the URL of its server, without a database's name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, redirect, request, url_for
 
@@ -96,13 +96,11 @@ def choose_theme() -> AnyResponse:
 
 def keep_theme(response: AnyResponse, choice: str) -> None:
     """Let the browser remember a theme, for the pages before signing in."""
-    if choice == "auto":
-        response.delete_cookie("theme", path=home())
-    else:
-        secure = request.is_secure
-        response.set_cookie(
-            "theme", choice, max_age=YEAR, path=home(), samesite="Lax", secure=secure
-        )
+    kept: dict[str, Any] = {"path": home(), "samesite": "Lax", "secure": request.is_secure}
+    if choice != "auto":
+        response.set_cookie("theme", choice, max_age=YEAR, **kept)
+    elif "theme" in request.cookies:
+        response.delete_cookie("theme", **kept)
 
 
 def sign_in_form(*, name: str = "", problem: str = "", status: int = 200) -> Response:

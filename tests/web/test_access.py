@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import update
 
-from dashboard.storage.models import Role
+from dashboard.services import sessions
+from dashboard.storage.models import Role, SignIn, User
+from dashboard.web.access import COOKIE, declared_access
 from tests.web.routes import RULES, address, methods, named, needing
 from tests.web.site import HTMX, words
 
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
     from tests.web.site import Site
+
+SIGNING_OUT = {"dashboard.signin.logout", "dashboard.profile.sign_out_everywhere"}
 
 # Who may do what has nothing to do with the kind of database.
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -58,6 +64,55 @@ def test_no_form_is_taken_without_its_token(site: Site, rule: Rule) -> None:
     answer = site.client.post(address(rule), data={"name": "x"})
     assert answer.status_code == 400
     assert "nothing was done" in answer.text or "sign in once more" in answer.text
+
+
+@pytest.mark.parametrize("rule", named([rule for rule in RULES if "POST" in methods(rule)]))
+@pytest.mark.parametrize("came_from", ["cross-site", "same-site"])
+def test_no_form_of_another_site_is_taken_whatever_it_holds(
+    site: Site, rule: Rule, came_from: str
+) -> None:
+    data, headers = {"csrf_token": site.token()}, {"Sec-Fetch-Site": came_from}
+    answer = site.client.post(address(rule), data=data, headers=headers)
+    assert answer.status_code == 403
+    assert "another site" in answer.text
+
+
+@pytest.mark.parametrize("rule", named(RULES))
+def test_each_route_answers_exactly_whom_it_says(site: Site, rule: Rule) -> None:
+    with site.client.application.app_context():
+        needed = declared_access(rule.endpoint)
+    for visitor in (None, "idled", "disabled", *Role):
+        status = visit(site, rule, visitor)
+        if needed == "public":
+            assert status not in {403, 500}, visitor  # 401: a sign-in without a password
+        elif visitor is None or not isinstance(visitor, Role):
+            assert status == 303, visitor
+        elif isinstance(needed, Role) and visitor.includes(needed):
+            assert status not in {401, 403, 500}, visitor
+        else:
+            assert status == 403, visitor
+
+
+def visit(site: Site, rule: Rule, visitor: Role | str | None) -> int:
+    """Go there as somebody, with what a form of ours would send, and return the answer's status."""
+    role = visitor if isinstance(visitor, Role) else Role.ADMIN
+    site.sign_in(role)
+    token = site.token()
+    with site.database.write() as session:
+        if visitor == "idled":
+            session.execute(update(SignIn).values(seen_at=datetime.now(UTC) - sessions.IDLE))
+        elif visitor == "disabled":
+            session.execute(update(User).values(active=False))
+    if visitor is None:
+        site.client.delete_cookie(COOKIE)
+    [method] = methods(rule)
+    data = {"csrf_token": token} if method == "POST" else None
+    answer = site.client.open(address(rule), method=method, data=data)
+    if isinstance(visitor, Role):
+        assert answer.location != "/login" or rule.endpoint in SIGNING_OUT
+    status = answer.status_code
+    answer.close()
+    return status
 
 
 def test_a_route_that_declares_nothing_answers_nobody(site: Site) -> None:
