@@ -13,6 +13,7 @@ from flask import Blueprint, request, url_for
 
 from dashboard.errors import Invalid, JobNotFound
 from dashboard.history import queries
+from dashboard.history.durations import DAYS, read_spread
 from dashboard.history.problems import problems_of_job, silence_of
 from dashboard.history.removed import UNDO_DAYS, last_removal
 from dashboard.history.run_list import RunFilter, list_runs
@@ -94,6 +95,7 @@ def show(job_id: str) -> Response:
             return _gone(session, job_id, error, etag)
         found = list_runs(session, RunFilter(job_id=job_id), limit=CHART_RUNS)
         problems = problems_of_job(session, job_id, now)
+        spread = read_spread(session, job_id, now)
     health = detail.health
     many = request.args.get("runs") == "all"
     return render(
@@ -112,6 +114,8 @@ def show(job_id: str) -> Response:
             usual=health.usual_duration if health else None,
             long=health.long_duration if health else None,
         ),
+        spread=spread,
+        days=DAYS,
         rows=table_rows(found.runs if many else found.runs[:FEW_RUNS]),
         shown_all=many or len(found.runs) <= FEW_RUNS,
         older=found.older,
