@@ -56,7 +56,10 @@ def run_command(
         ),
     ],
     *,
-    stdin: Annotated[str, Field(description="Text that the program reads.")] = "",
+    stdin: Annotated[
+        str,
+        Field(description="Text that the program reads.", json_schema_extra={"format": "textarea"}),
+    ] = "",
     environment: Annotated[
         dict[str, str], Field(description="Variables on top of the dashboard's own.")
     ] = {},  # noqa: B006 - never changed

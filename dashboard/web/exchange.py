@@ -12,6 +12,7 @@ from flask import Blueprint, Response, make_response, request, url_for
 from dashboard.documents import LARGEST, UnusableFile, decoded
 from dashboard.errors import FieldError, Invalid
 from dashboard.history.jobsearch import JobSearch
+from dashboard.scheduling import triggers
 from dashboard.services.crontabs import Reading, account_name, read_crontab
 from dashboard.services.imports import Action, StalePlan, carry_out, plan_import
 from dashboard.services.jobfiles import KINDS, jobs_to_write, read_jobs, write_jobs
@@ -214,6 +215,7 @@ def _page(
             parts=_parts(plan) if plan else [],
             stale=stale,
             in_words=in_words,
+            schedule_of=schedule_of,
         )
     )
     if problems:
@@ -237,6 +239,13 @@ def _parts(plan: Plan) -> list[Shown]:
         if steps:
             parts.append(Shown(title, action, steps[:SHOWN], max(0, len(steps) - SHOWN)))
     return parts
+
+
+def schedule_of(step: Step) -> str:
+    """Say in a sentence when a job that would be added runs."""
+    zone = dashboard_state().settings.timezone
+    schedule = triggers.load(step.wanted.data["trigger"], timezone=zone)
+    return f"{schedule.sentence} ({schedule.timezone})"
 
 
 def in_words(value: Any) -> str:

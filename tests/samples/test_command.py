@@ -63,6 +63,11 @@ def test_its_output_is_the_log_and_its_exit_code_the_outcome(
     assert ("INFO", "stdout", "no end") in sink.told()
 
 
+def test_a_form_keeps_the_lines_of_its_input() -> None:
+    kinds = {field.name: field.kind for field in get_task("command.run").parameters.fields}
+    assert (kinds["command"], kinds["stdin"]) == ("list", "textarea")
+
+
 def test_another_exit_code_fails_with_the_last_words(settings: Settings, sink: Sink) -> None:
     outcome = execute(settings, sink, *SHELL, "echo no space left >&2; exit 3")
     assert outcome.state == "failed"

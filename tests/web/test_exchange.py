@@ -191,7 +191,9 @@ class TestCrontab:
         text = "# Tidy up.\n0 3 * * * /bin/tidy\n"
         fields: dict[str, Any] = {"kind": "crontab", "timezone": "Europe/Berlin"}
         page = parse(send(site, text, **fields))
-        assert "/bin/tidy cron-bin-tidy" in words(page, ".plan")
+        assert "/bin/tidy cron-bin-tidy command.run: Every day at 03:00 (Europe/Berlin)" in (
+            words(page, ".plan")
+        )
         assert send(site, text, digest=digest_of(page), **fields).status_code == 303
         with site.database.read() as session:
             job = session.get_one(Job, "cron-bin-tidy")
