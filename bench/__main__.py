@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from bench.results import Figure
     from bench.scale import Scale
 
-BENCHMARKS = ("drain", "ticking", "pages", "bulk", "startup", "postgresql", "recording", "preview")
+BENCHMARKS = (
+    "drain",
+    "ticking",
+    "pages",
+    "bulk",
+    "startup",
+    "postgresql",
+    "recording",
+    "preview",
+    "celery",
+)
 """Modules of this package with a `measure(scale)`, in the order of the table."""
 
 

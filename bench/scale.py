@@ -22,11 +22,19 @@ class Scale:
     chatting_runs: int = 200
     lines: int = 100  # of each chatting run
     previews: int = 20  # of each trigger
+    worker_rounds: int = 3
+    sent_runs: int = 2_000  # to Celery's workers
 
 
 FULL = Scale()
 QUICK = Scale(
-    rounds=3, ticking_seconds=5, page_runs=100_000, requests=100, chatting_runs=50, previews=5
+    rounds=3,
+    ticking_seconds=5,
+    page_runs=100_000,
+    requests=100,
+    chatting_runs=50,
+    previews=5,
+    worker_rounds=1,
 )
 TINY = Scale(
     rounds=1,
@@ -41,4 +49,6 @@ TINY = Scale(
     chatting_runs=3,
     lines=5,
     previews=1,
+    worker_rounds=1,
+    sent_runs=20,
 )

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import sys
 import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import psutil
 from celery import signals
 from celery.worker import state as celery_state
 from sqlalchemy.exc import SQLAlchemyError
@@ -66,6 +68,7 @@ class Worker:
             logger.error("tasks of %s could not be loaded: %s", problem.source, problem.message)
         executors = [CELERY if queue == "default" else f"{CELERY}:{queue}" for queue in queues]
         self._settings = settings
+        self._asked_to_stop = False
         self._identity = Identity.of_this_process()
         gate = _fork_gate()
         self._database = open_database(settings, gate=gate)
@@ -103,8 +106,14 @@ class Worker:
         signals.task_failure.connect(self._lost, weak=False)
         signals.task_revoked.connect(self._lost, weak=False)
         self._minder.start()
-        self._celery.start()
+        try:
+            self._celery.start()
+        except Exception:
+            # Some ways to lose a broker end Celery's worker itself, while it clears up.
+            logger.exception("Celery's worker has failed")
         self._leave()
+        if not self._asked_to_stop:
+            _begin_again()
         return int(self._celery.exitcode or 0)
 
     def _ready(self, **_: Any) -> None:
@@ -114,6 +123,7 @@ class Worker:
 
     def _stopping(self, **_: Any) -> None:
         """Give runs their grace period, then end them: Celery would wait for ever."""
+        self._asked_to_stop = True
         logger.warning("stopping; runs get up to %g s to end", self._settings.shutdown_grace)
         timer = threading.Timer(self._settings.shutdown_grace, self._kill_children)
         timer.daemon = True
@@ -247,6 +257,14 @@ def _children() -> list[tuple[int, int]]:
         for request in list(celery_state.active_requests)
         if request.args and request.worker_pid
     ]
+
+
+def _begin_again() -> NoReturn:
+    """Replace this process by a fresh worker: what Celery leaves behind cannot be used again."""
+    for child in psutil.Process().children():
+        kill_tree(child.pid)
+    time.sleep(RETRY)
+    os.execv(sys.executable, [sys.executable, "-m", "dashboard", *sys.argv[1:]])  # noqa: S606 -- ourselves
 
 
 def _fork_gate() -> threading.Lock:

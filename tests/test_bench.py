@@ -19,6 +19,9 @@ def test_finds_figures_at_a_tiny_size(name: str) -> None:
     if name == "postgresql" and servers.find_postgresql() is None:
         unavailable("PostgreSQL")
 
+    if name == "celery" and not (servers.find_postgresql() and servers.find_redis()):
+        unavailable("PostgreSQL or Redis")
+
     figures = list(import_module(f"bench.{name}").measure(scale.TINY))
 
     assert figures

@@ -244,9 +244,23 @@ class Storm:
         """Let one thing go wrong, and see that runs go on; return what it was."""
         fault = self.chance.choice(self.faults)
         detail = fault()
+        self._revive(fault.__name__)
         newest = max((run.id for run in self.place.runs()), default=0)
         self._wait(lambda: self._has_begun_after(newest), f"no run began after {fault.__name__}")
         return f"{fault.__name__} {detail}".replace("_", " ").strip()
+
+    def _revive(self, fault: str) -> None:
+        """Start again, as a service manager does, what found no database when it started.
+
+        Nothing else is a reason to end.
+        """
+        for group in (self.dashboards, self.workers):
+            for number, process in enumerate(group):
+                if process.alive:
+                    continue
+                if "the database cannot be used" not in process.said:
+                    raise Broken(f"a process ended by itself after {fault}\n{process.said}")
+                group[number] = self.start(worker=group is self.workers)
 
     def _has_begun_after(self, run_id: int) -> bool:
         return any(begun > run_id for begun in self.place.traces()[-200:])
