@@ -28,6 +28,7 @@ BENCHMARKS = (
     "recording",
     "preview",
     "celery",
+    "failover",
 )
 """Modules of this package with a `measure(scale)`, in the order of the table."""
 

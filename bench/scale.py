@@ -23,6 +23,7 @@ class Scale:
     lines: int = 100  # of each chatting run
     previews: int = 20  # of each trigger
     worker_rounds: int = 3
+    failovers: int = 20  # of each kind
     sent_runs: int = 2_000  # to Celery's workers
 
 
@@ -35,6 +36,7 @@ QUICK = Scale(
     chatting_runs=50,
     previews=5,
     worker_rounds=1,
+    failovers=5,
 )
 TINY = Scale(
     rounds=1,
@@ -50,5 +52,6 @@ TINY = Scale(
     lines=5,
     previews=1,
     worker_rounds=1,
+    failovers=1,
     sent_runs=20,
 )

@@ -16,7 +16,7 @@ from tests.conftest import unavailable
 
 @pytest.mark.parametrize("name", program.BENCHMARKS)
 def test_finds_figures_at_a_tiny_size(name: str) -> None:
-    if name == "postgresql" and servers.find_postgresql() is None:
+    if name in {"postgresql", "failover"} and servers.find_postgresql() is None:
         unavailable("PostgreSQL")
 
     if name == "celery" and not (servers.find_postgresql() and servers.find_redis()):
