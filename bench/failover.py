@@ -35,8 +35,7 @@ def measure(scale: Scale) -> Iterator[Figure]:
         place = Place.make(folder, database=f"{server}/postgres", lease_seconds=LEASE)
         stack.callback(place.database.close)
         pair = [place.start(), place.start()]
-        for number in range(len(pair)):
-            stack.callback(lambda place=number: pair[place].kill())
+        stack.callback(_end, pair)
         for what, target, end in (
             ("stops cleanly", 2.0, _stop),
             ("is killed, on the same machine", 2.0, _kill),
@@ -52,7 +51,8 @@ def _trial(place: Place, pair: list[Process], end: Callable[[Process], None]) ->
     """End the leader in some way; return the seconds until the other one leads."""
     for process in pair:
         process.listens()
-    leads = wait_until(lambda: [p.pid for p in pair].index(place.leader()) + 1, 30) - 1
+    wait_until(lambda: place.leader() in {process.pid for process in pair}, 30)
+    leads = [process.pid for process in pair].index(place.leader())
     other = pair[1 - leads].pid
     wait_until(lambda: {process.pid for process in pair} <= place.processes().keys(), 30)
     began = time.perf_counter()
@@ -77,3 +77,8 @@ def _kill(leader: Process) -> None:
 
 def _freeze(leader: Process) -> None:
     leader.signal(signal.SIGSTOP)
+
+
+def _end(pair: list[Process]) -> None:
+    for process in pair:
+        process.kill()

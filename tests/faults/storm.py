@@ -54,7 +54,7 @@ class Broken(AssertionError):
 class Storm:
     """One database, some dashboards and workers on it, and what can happen to them."""
 
-    def __init__(self, stack: ExitStack, kind: str, chance: random.Random) -> None:
+    def __init__(self, stack: ExitStack, kind: str, chance: random.Random, *, broker: bool) -> None:
         self.kind = kind
         self.chance = chance
         self._stack = stack
@@ -66,7 +66,7 @@ class Storm:
             direct, through["database"] = self._postgresql()
             options["database"] = direct
         self._redis: ExitStack | None = None
-        self._redis_program = servers.find_redis()
+        self._redis_program = servers.find_redis() if broker else None
         if self._redis_program:
             self._redis_port = servers.free_port()
             options["celery_broker"] = f"redis://127.0.0.1:{self._redis_port}/0"
@@ -83,10 +83,10 @@ class Storm:
 
     @classmethod
     @contextmanager
-    def brew(cls, kind: str, chance: random.Random) -> Iterator[Self]:
+    def brew(cls, kind: str, chance: random.Random, *, broker: bool) -> Iterator[Self]:
         """Set everything up, and take it down whatever happened."""
         with ExitStack() as stack:
-            storm = cls(stack, kind, chance)
+            storm = cls(stack, kind, chance, broker=broker)
             yield storm
 
     def _postgresql(self) -> tuple[str, str]:
@@ -327,9 +327,20 @@ class Storm:
         return states
 
 
-def storm(kind: str, rounds: int, chance: random.Random, say: Callable[[str], None]) -> int:
-    """Have one storm of some rounds and check the books; return the number of runs."""
-    with Storm.brew(kind, chance) as weather:
+def storm(
+    kind: str,
+    rounds: int,
+    chance: random.Random,
+    say: Callable[[str], None],
+    *,
+    broker: bool = True,
+) -> int:
+    """Have one storm of some rounds and check the books; return the number of runs.
+
+    Without a broker there are no Celery workers, and it is over sooner: what a broker forgets is
+    sent again after a minute only.
+    """
+    with Storm.brew(kind, chance, broker=broker) as weather:
         for process in weather.dashboards:
             process.listens()
         for number in range(1, rounds + 1):
