@@ -97,8 +97,17 @@ def _check_apprise(address: str, scheme: str) -> None:
     if scheme in _OURS:
         raise ValueError(f"For a webhook give its https:// address instead of {scheme}://.")
     post.refuse_literal(address)
-    if _apprise().Apprise.instantiate(address) is None:
+    if _plugin(address) is None:
         raise ValueError(f"Apprise does not understand this {scheme}:// address.")
+
+
+def _plugin(address: str) -> Any:
+    """Return what sends to an address; None when Apprise makes nothing of it."""
+    apprise = _apprise()
+    try:
+        return apprise.Apprise.instantiate(address)
+    except Exception:  # noqa: BLE001 -- over a hundred plugins read it, each in its own way
+        return None
 
 
 def _apprise() -> Any:
@@ -115,7 +124,7 @@ def _apprise() -> Any:
 def _send_by_apprise(address: str, payload: dict[str, Any], begin: Callable[[], None]) -> None:
     try:
         post.refuse_literal(address)
-        channel = _apprise().Apprise.instantiate(address)
+        channel = _plugin(address)
     except ValueError as error:
         raise Undelivered(str(error), for_good=True) from None
     if channel is None:

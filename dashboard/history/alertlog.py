@@ -10,7 +10,6 @@ from sqlalchemy import bindparam, func, select, text
 
 from dashboard.storage.models import (
     OPEN_PROBLEM,
-    UNDELIVERED,
     UNSENT,
     AlertDelivery,
     AlertProblem,
@@ -68,11 +67,7 @@ _UNSENT = select(func.count()).select_from(
 )
 _ENDED_BADLY = select(func.count()).select_from(
     select(AlertDelivery.id)
-    .where(
-        text(UNDELIVERED),
-        AlertDelivery.state == bindparam("state"),
-        AlertDelivery.ended_at >= bindparam("since"),
-    )
+    .where(AlertDelivery.state == bindparam("state"), AlertDelivery.ended_at >= bindparam("since"))
     .limit(COUNTED)
     .subquery()
 )

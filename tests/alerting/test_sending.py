@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from dashboard.alerting import outbox, post
@@ -260,6 +262,19 @@ def test_secrets_are_in_no_log_and_no_error(
 def test_addresses_that_are_refused(address: Any, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         check(address)
+
+
+@settings(deadline=None)  # Apprise loads its plugins at the first
+@given(
+    st.sampled_from(["", "http://", "https://", "mailto://", "slack://", "tgram://", "x://", "//"]),
+    st.text(max_size=60),
+)
+def test_whatever_is_typed_is_accepted_or_refused_with_a_sentence(scheme: str, rest: str) -> None:
+    try:
+        outcome = shown(check(scheme + rest))
+    except ValueError as refusal:
+        outcome = str(refusal)
+    assert outcome
 
 
 @pytest.mark.parametrize(

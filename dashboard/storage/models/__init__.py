@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dashboard.storage.models.alerts import (
     OPEN_PROBLEM,
-    UNDELIVERED,
     UNSENT,
     AlertDelivery,
     AlertProblem,
@@ -65,7 +64,6 @@ __all__ = [
     "PROBLEMS",
     "QUEUED_RUN",
     "SENT_RUN",
-    "UNDELIVERED",
     "UNSENT",
     "AlertDelivery",
     "AlertEvent",

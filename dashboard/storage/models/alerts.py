@@ -14,9 +14,6 @@ from dashboard.storage.models.words import AlertEvent, AlertKind, DeliveryState
 UNSENT = "state IN ('waiting', 'claimed', 'sending')"
 """The deliveries that still have to be dealt with, for the small index over them."""
 
-UNDELIVERED = "state IN ('failed', 'unknown')"
-"""Those that ended, but not well."""
-
 OPEN_PROBLEM = "closed_at IS NULL"
 
 
@@ -102,7 +99,6 @@ class AlertDelivery(Base):
 
     __table_args__ = (
         Index("ix_alert_delivery_unsent", "next_try_at", **only_where(UNSENT)),
-        Index("ix_alert_delivery_undelivered", "ended_at", **only_where(UNDELIVERED)),
         Index("ix_alert_delivery_problem", "problem_id", "id"),
-        Index("ix_alert_delivery_created", "created_at"),
+        Index("ix_alert_delivery_ended", "ended_at"),
     )

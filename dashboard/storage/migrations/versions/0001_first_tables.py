@@ -434,15 +434,18 @@ def _audit() -> None:
         batch_op.create_index("ix_audit_target", ["target", "id"], unique=False)
 
 
+def _words(name: str, *words: str) -> sa.Enum:
+    """Return the type of a column that holds one of these words."""
+    return sa.Enum(*words, name=name, native_enum=False, length=16)
+
+
 def _alert_rule() -> None:
     kinds = ("failing", "failure_rate", "overdue", "slow", "broken", "scheduler_down")
     op.create_table(
         "alert_rule",
         sa.Column("id", NUMBER, autoincrement=True, nullable=False),
         sa.Column("name", sa.String(length=191), nullable=False),
-        sa.Column(
-            "on", sa.Enum(*kinds, name="alertkind", native_enum=False, length=16), nullable=False
-        ),
+        sa.Column("on", _words("alertkind", *kinds), nullable=False),
         sa.Column("after", NUMBER, nullable=False),
         sa.Column("rate", sa.Float(), nullable=True),
         sa.Column("window_seconds", sa.Float(), nullable=True),
@@ -499,19 +502,11 @@ def _alert_delivery() -> None:
         sa.Column("key", sa.String(length=32), nullable=False),
         sa.Column("rule_id", NUMBER, nullable=False),
         sa.Column("problem_id", NUMBER, nullable=True),
-        sa.Column(
-            "event",
-            sa.Enum(*events, name="alertevent", native_enum=False, length=16),
-            nullable=False,
-        ),
+        sa.Column("event", _words("alertevent", *events), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("address", sa.Text(), nullable=True),
         sa.Column("payload", sa.JSON(), nullable=False),
-        sa.Column(
-            "state",
-            sa.Enum(*states, name="deliverystate", native_enum=False, length=16),
-            nullable=False,
-        ),
+        sa.Column("state", _words("deliverystate", *states), nullable=False),
         sa.Column("attempts", NUMBER, nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("next_try_at", MOMENT, nullable=False),
@@ -523,15 +518,8 @@ def _alert_delivery() -> None:
         sa.UniqueConstraint("key"),
     )
     with op.batch_alter_table("alert_delivery", schema=None) as batch_op:
-        batch_op.create_index("ix_alert_delivery_created", ["created_at"], unique=False)
+        batch_op.create_index("ix_alert_delivery_ended", ["ended_at"], unique=False)
         batch_op.create_index("ix_alert_delivery_problem", ["problem_id", "id"], unique=False)
-        batch_op.create_index(
-            "ix_alert_delivery_undelivered",
-            ["ended_at"],
-            unique=False,
-            sqlite_where=sa.text("state IN ('failed', 'unknown')"),
-            postgresql_where=sa.text("state IN ('failed', 'unknown')"),
-        )
         batch_op.create_index(
             "ix_alert_delivery_unsent",
             ["next_try_at"],
