@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from flask import Blueprint, url_for
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dashboard.services import alertdata, alerts
 from dashboard.storage.models import ID_LENGTH, AlertKind, Role
 from dashboard.web.access import current_actor, role
 from dashboard.web.api.operations import Made, operation
-from dashboard.web.api.shapes import Asked
+from dashboard.web.api.shapes import Asked, without_defaults
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -87,6 +87,8 @@ class RuleToAdd(_Options):
 
 class RuleChange(_Options):
     """The fields to change; with a version, only if it is still the present one."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
 
     version: Annotated[int | None, Field(ge=1)] = None
     name: Annotated[str, Field(min_length=1, max_length=ID_LENGTH)] = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from flask import Blueprint, url_for
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic.functional_validators import AfterValidator
 
 from dashboard.errors import FieldError, Invalid, JobNotFound
@@ -19,7 +19,17 @@ from dashboard.texts import is_storable
 from dashboard.web.access import current_actor, role
 from dashboard.web.api.operations import Made, Streamed, operation
 from dashboard.web.api.runs import RunQuery, list_page, run_location
-from dashboard.web.api.shapes import SOME, Asked, Cursor, Job, JobList, Limit, Run, RunList
+from dashboard.web.api.shapes import (
+    SOME,
+    Asked,
+    Cursor,
+    Job,
+    JobList,
+    Limit,
+    Run,
+    RunList,
+    without_defaults,
+)
 from dashboard.web.api.triggershapes import Trigger
 from dashboard.web.state import dashboard_state
 
@@ -87,6 +97,8 @@ class JobToAdd(_Options):
 
 class JobChange(_Options):
     """The fields to change, and the version that was looked at when deciding so."""
+
+    model_config = ConfigDict(json_schema_extra=without_defaults)
 
     version: Annotated[int, Field(ge=1)]
     name: Annotated[str, Field(min_length=1, max_length=ID_LENGTH)] = ""

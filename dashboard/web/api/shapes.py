@@ -36,6 +36,12 @@ def _without_stand_ins(schema: dict[str, Any]) -> None:
             field.pop("default", None)
 
 
+def without_defaults(schema: dict[str, Any]) -> None:
+    """Leave out all defaults, of a change: there, what is not sent stays as it is."""
+    for field in schema.get("properties", {}).values():
+        field.pop("default", None)
+
+
 class Asked(BaseModel):
     """What a program sends: nothing but what is declared."""
 

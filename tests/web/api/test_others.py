@@ -163,6 +163,16 @@ def test_every_reference_leads_somewhere(site: Site) -> None:
     assert named - {""} == set(schemas)
 
 
+@sqlite
+def test_a_change_has_no_defaults(site: Site) -> None:
+    """What is left out of it stays as it is."""
+    told = site.client.get("/api/v1/openapi.json").json
+    assert told is not None
+    for name in ("JobChange", "RuleChange"):
+        fields_of_it = told["components"]["schemas"][name]["properties"]
+        assert not any("default" in field for field in fields_of_it.values())
+
+
 # -- inside another app ----------------------------------------------------------------------------
 
 
