@@ -44,6 +44,22 @@ def test_people_are_added_listed_and_disabled(tmp_path: Path) -> None:
     assert json.loads(listed.stdout) == [{"name": "ann", "role": "operator", "active": False}]
 
 
+def test_people_are_let_in_again_and_given_another_role(tmp_path: Path) -> None:
+    for name in ("ann", "eve"):
+        command("user", "add", name, "--role", "admin", "--password-stdin",
+                data=tmp_path, stdin="a long password\n")  # fmt: skip
+    assert command("user", "disable", "eve", data=tmp_path).returncode == 0
+    last = command("user", "role", "ann", "viewer", data=tmp_path)
+    assert last.returncode == 1
+    assert "only admin" in last.stderr
+    let_in = command("user", "enable", "eve", "--json", data=tmp_path)
+    assert json.loads(let_in.stdout) == {"name": "eve", "active": True}
+    changed = command("user", "role", "ann", "viewer", "--json", data=tmp_path)
+    assert json.loads(changed.stdout) == {"name": "ann", "role": "viewer"}
+    assert command("user", "role", "ann", "king", data=tmp_path).returncode == 2
+    assert command("user", "add", "bob", "--password-stdin", data=tmp_path).returncode == 1
+
+
 def test_a_password_never_shows(tmp_path: Path) -> None:
     short = command("user", "add", "bob", "--password-stdin", data=tmp_path, stdin="secret\n")
     assert short.returncode == 1

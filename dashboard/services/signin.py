@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
@@ -90,7 +91,7 @@ def _expect_failure(database: Database, name: str, address: str | None) -> int:
     Counted afterwards, as many guesses as there are threads could be made at once. Each attempt is
     committed before it looks at the others, so of those made at once no more get through.
     """
-    address = (address or "")[:_ADDRESS_LENGTH]
+    address = _source(address)
     now = datetime.now(UTC)
     with database.read() as session:  # answers a flood without writing
         _refuse_too_many(session, name, address, now)
@@ -137,6 +138,18 @@ def _refuse_too_many(
                 f" {'minute' if minutes == 1 else 'minutes'}.",
                 retry_after=math.ceil(wait.total_seconds()),
             )
+
+
+def _source(address: str | None) -> str:
+    """Return whom an address stands for: with IPv6 everybody has 2⁶⁴ of them, which are one."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return (address or "")[:_ADDRESS_LENGTH]
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    if parsed.version == 4 or mapped is not None:  # noqa: PLR2004 -- the version's name
+        return str(mapped or parsed)
+    return str(ip_network((int(parsed), 64), strict=False))
 
 
 def _hash(name: str) -> str:

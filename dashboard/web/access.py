@@ -50,6 +50,9 @@ _SEEN_STEP = timedelta(minutes=5)  # how exactly it is known when somebody was l
 _PUBLIC = "public"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
+NOTED_REFUSALS = 30
+"""Refused requests of one person or program that are noted a minute."""
+
 API = "dashboard.api"
 """The blueprint of the API."""
 API_PATH = "/api/v1"
@@ -101,7 +104,9 @@ def guard() -> None:
         _check()
     except (NotAllowed, FormExpired) as error:
         actor = _known_actor()
-        if actor is not None:
+        buckets = dashboard_state().buckets
+        # A script that is refused again and again is noted, but does not fill the log.
+        if actor is not None and not buckets.take(f"refused {actor.name}", NOTED_REFUSALS):
             audit.note(
                 dashboard_state().database,
                 actor,

@@ -119,6 +119,28 @@ def test_a_list_of_names_cannot_be_tried(
 
 
 @pytest.mark.usefixtures("vera")
+@pytest.mark.parametrize(
+    ("address", "other", "same"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("", None, True),
+        ("no address", "no address either", False),
+    ],
+)
+def test_addresses_that_somebody_has_plenty_of_count_as_one(
+    database: Database, address: str, other: str | None, same: bool
+) -> None:
+    fail(database, address=address)
+    refusal = TooManyAttempts if same else NotAllowed
+    with pytest.raises(refusal):
+        sign_in(database, "wrong", address=other)
+
+
+@pytest.mark.usefixtures("vera")
 def test_guesses_made_at_the_same_time_are_counted(database: Database) -> None:
     def guess(_: int) -> type[Exception]:
         with pytest.raises((NotAllowed, TooManyAttempts)) as caught:

@@ -12,6 +12,7 @@ import pytest
 
 from dashboard.history import audit_list
 from dashboard.storage.models import Audit, Role
+from dashboard.web import access
 from dashboard.web.audit import facts_of
 from dashboard.web.tables import csv_line
 from tests.web.site import HTMX, links, words
@@ -246,6 +247,15 @@ def test_what_people_are_refused_is_noted(site: Site) -> None:
 def test_forms_that_are_not_ours_are_noted(site: Site, headers: dict[str, str], why: str) -> None:
     site.client.post("/jobs/nightly/run", headers=headers)
     assert why in newest(site)["detail"]["why"]
+
+
+def test_a_script_that_is_refused_for_ever_does_not_fill_the_log(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "NOTED_REFUSALS", 3)
+    for _ in range(5):
+        assert site.client.post("/jobs/nightly/run").status_code == 400
+    assert len(json.loads(site.client.get("/audit/export.json?action=request").text)) == 3
 
 
 def test_strangers_fill_nothing(site: Site) -> None:
