@@ -124,7 +124,8 @@
   };
   const relative = (seconds) => {
     if (Math.abs(seconds) < 1) return "now";
-    return seconds > 0 ? `in ${rounded(seconds)}` : `${rounded(-seconds)} ago`;
+    if (seconds < 0) return `${rounded(-seconds)} ago`;
+    return `in ${seconds >= 3600 ? elapsed(seconds) : rounded(seconds)}`;
   };
   const elapsed = (seconds) => {
     const whole = Math.max(0, Math.floor(seconds));

@@ -5,6 +5,7 @@ Absolute times are `YYYY-MM-DD HH:MM:SS` with the zone, in the zone of whoever l
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+_CODE = re.compile(r"`{1,2}([^`\n]+)`{1,2}")
 NONE = "–"  # noqa: RUF001 -- an en dash, as typographers set it
 
 
@@ -92,10 +94,12 @@ def relative(moment: datetime | None, now: datetime | None = None) -> str:
     if moment is None:
         return NONE
     seconds = (moment - (now or datetime.now(UTC))).total_seconds()
-    distance = _rounded(abs(seconds))
     if abs(seconds) < 1:
         return "now"
-    return f"in {distance}" if seconds > 0 else f"{distance} ago"
+    if seconds < 0:
+        return f"{_rounded(-seconds)} ago"
+    # What is ahead is planned with: “in 1 d” would say the same of all fire times of a day.
+    return f"in {_two_units(int(seconds)) if seconds >= HOUR else _rounded(seconds)}"
 
 
 def _rounded(seconds: float) -> str:
@@ -110,6 +114,8 @@ def duration(seconds: float | None) -> str:
     """Write a length of time with two units at most: `0.4 s`, `12 s`, `3 min 20 s`, `2 d 4 h`."""
     if seconds is None:
         return NONE
+    if seconds < 0.0005:  # noqa: PLR2004 -- what would round to nothing
+        return "under 1 ms"
     # Each bound is where rounding would reach the next form: 59.6 s is a minute.
     for below, form in ((0.9995, "{:.0f} ms"), (9.95, "{:.1f} s"), (59.5, "{:.0f} s")):
         if seconds < below:
@@ -125,6 +131,12 @@ def _two_units(seconds: int) -> str:
             tail = f" {rest} {small_name}" if rest else ""
             return f"{seconds // large} {large_name}{tail}"
     return f"{seconds} s"
+
+
+def code_pieces(text: str) -> list[tuple[str, bool]]:
+    """Cut a description into plain text and what stands between backticks, which is code."""
+    pieces = _CODE.split(text)
+    return [(piece, at % 2 == 1) for at, piece in enumerate(pieces) if piece]
 
 
 def count(number: int, word: str, plural: str | None = None) -> str:
@@ -154,6 +166,7 @@ def file_size(size: float | None) -> str:
 FILTERS = {
     "absolute": absolute,
     "clock_time": clock_time,
+    "code_pieces": code_pieces,
     "iso": iso,
     "relative": relative,
     "duration": duration,

@@ -278,7 +278,7 @@ def _fire_times(job: Job, schedule: Schedule | None, now: datetime) -> list[Fire
     moments += islice(schedule.trigger.upcoming(now, Effort()), FIRE_TIMES - len(moments))
     zone = zone_named(schedule.timezone)
     return [
-        FireTime(moment, f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}") for moment in moments
+        FireTime(moment, f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}") for moment in moments
     ]
 
 

@@ -107,4 +107,4 @@ def _fire_time(moment: datetime, elsewhere: Iterable[ZoneInfo]) -> FireTime:
 
 
 def _reading(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S %Z}"
+    return f"{moment:%a %Y-%m-%d %H:%M:%S %Z}"

@@ -43,11 +43,11 @@ def strip_of(recent: str) -> Strip | None:
 
 
 def draw_strip(recent: Sequence[Sequence[Any]]) -> Strip:
-    """Draw `[run id, state, seconds or None, …]`, oldest first; the newest run is at the right."""
+    """Draw `[run id, state, seconds or None, …]`, oldest first, from the left."""
     runs = recent[-RUNS:]
     scale = (HEIGHT - LOWEST) / (max((run[2] or 0 for run in runs), default=0) or 1)
     paths: dict[str, list[str]] = {}
-    x = (RUNS - len(runs)) * STEP + STEP // 2
+    x = STEP // 2
     for run in runs:
         state = run[1]
         if state == "succeeded":

@@ -164,7 +164,7 @@ def test_new_form_shows_its_preview_at_once(admin: Person) -> None:
     assert "Make the report of one day." in words(page, ".docstring")
     assert words(page, ".preview-sentence") == "Every hour"
     assert len(fire_times(answer)) == 10
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", fire_times(answer)[0])
+    assert re.fullmatch(r"[A-Z][a-z]{2} \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", fire_times(answer)[0])
 
 
 def test_every_field_of_the_contract_has_its_label(admin: Person) -> None:
@@ -384,9 +384,9 @@ def test_preview_tells_the_time_here_in_utc_and_at_home(viewer: Person) -> None:
     [item] = soup(answer).select(".fires li")
     times = [time.text for time in item.select("time") if "data-relative" not in time.attrs]
     assert times == [
-        "2099-07-01 09:00:00 CEST",
-        "2099-07-01 07:00:00 UTC",
-        "2099-07-01 03:00:00 EDT",
+        "Wed 2099-07-01 09:00:00 CEST",
+        "Wed 2099-07-01 07:00:00 UTC",
+        "Wed 2099-07-01 03:00:00 EDT",
     ]
     assert {time["datetime"] for time in item.select("time")} == {"2099-07-01T07:00:00Z"}
     assert "no further fire times" in answer.text

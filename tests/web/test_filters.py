@@ -53,6 +53,8 @@ def test_absolute_times_name_the_zone(berlin: None) -> None:
         (-86_400 * 3 - 5, "3 d ago"),
         (5, "in 5 s"),
         (7200, "in 2 h"),
+        (9000, "in 2 h 30 min"),
+        (86_400 + 5 * 3600 + 60, "in 1 d 5 h"),
     ],
 )
 def test_relative_times(seconds: float, text: str) -> None:
@@ -63,8 +65,8 @@ def test_relative_times(seconds: float, text: str) -> None:
     ("seconds", "text"),
     [
         (None, filters.NONE),
-        (0, "0 ms"),
-        (0.0004, "0 ms"),
+        (0, "under 1 ms"),
+        (0.0004, "under 1 ms"),
         (0.25, "250 ms"),
         (0.9996, "1.0 s"),
         (1, "1.0 s"),
@@ -113,3 +115,15 @@ def test_every_state_has_a_look_of_its_own(states: type[StrEnum]) -> None:
 
 def test_a_state_nobody_has_styled_still_shows() -> None:
     assert filters.look("melted").word == "melted"
+
+
+def test_code_in_descriptions_is_told_by_its_backticks() -> None:
+    text = "The folder `backups`, ``a b``, and a lone ` here."
+    assert filters.code_pieces(text) == [
+        ("The folder ", False),
+        ("backups", True),
+        (", ", False),
+        ("a b", True),
+        (", and a lone ` here.", False),
+    ]
+    assert filters.code_pieces("") == []

@@ -69,9 +69,9 @@ class TestPage:
         ]
         assert len(found) == 10
         assert found[:3] == [
-            "2027-03-27 02:30:00 CET",
-            "2027-03-28 03:00:00 CEST",  # 02:30 is skipped that night
-            "2027-03-29 02:30:00 CEST",
+            "Sat 2027-03-27 02:30:00 CET",
+            "Sun 2027-03-28 03:00:00 CEST",  # 02:30 is skipped that night
+            "Mon 2027-03-29 02:30:00 CEST",
         ]
 
     def test_a_job_that_is_late_is_overdue(self, site: Site) -> None:

@@ -19,7 +19,7 @@ def test_every_outcome_is_one_path() -> None:
 
 def test_height_is_duration_and_shape_is_outcome() -> None:
     paths = dict(draw_strip([run("succeeded", 1.0), run("succeeded", 2.0)]).paths)
-    assert paths["succeeded"] == "M142 24v-14M147 24v-24"
+    assert paths["succeeded"] == "M2 24v-14M7 24v-24"
     shapes = {
         state: draw_strip([run(state)]).paths[0][1] for state in ("succeeded", "failed", "skipped")
     }
@@ -28,7 +28,7 @@ def test_height_is_duration_and_shape_is_outcome() -> None:
 
 def test_no_durations_at_all() -> None:
     assert draw_strip([run("missed", None)]).paths
-    assert draw_strip([run("succeeded", 0.0)]).paths == (("succeeded", "M147 24v-4"),)
+    assert draw_strip([run("succeeded", 0.0)]).paths == (("succeeded", "M2 24v-4"),)
 
 
 def test_only_the_last_runs_are_drawn() -> None:
