@@ -12,7 +12,16 @@ from sqlalchemy import exists, func, select, text
 from sqlalchemy.orm import aliased
 
 from dashboard.errors import JobNotFound, RunNotFound
-from dashboard.storage.models import ACTIVE_RUN, Job, JobHealth, Run, RunLog, RunState, RunStep
+from dashboard.storage.models import (
+    ACTIVE_RUN,
+    Audit,
+    Job,
+    JobHealth,
+    Run,
+    RunLog,
+    RunState,
+    RunStep,
+)
 from dashboard.texts import is_storable
 
 if TYPE_CHECKING:
@@ -25,6 +34,9 @@ LOG_PAGE = 1000
 
 MAX_STEPS = 1000
 """Steps given of one run."""
+
+CHANGES_AMONG = 500
+"""Entries of a job in the audit log, among which its changes are looked for."""
 
 SAME_ERROR_CAP = 100
 """Runs with the same error are counted up to here."""
@@ -68,6 +80,24 @@ def is_known(session: Session, job_id: str) -> bool:
 def has_runs(session: Session, job_id: str) -> bool:
     """Say whether history knows the job, which may have been removed."""
     return session.scalars(select(Run.id).where(Run.job_id == job_id).limit(1)).first() is not None
+
+
+def list_changes(session: Session, job_id: str, *, limit: int) -> list[Audit]:
+    """Return the newest changes of a job: all that was done to it, but asking for runs."""
+    newest = (
+        select(Audit.id)
+        .where(Audit.target == job_id)
+        .order_by(Audit.id.desc())
+        .limit(CHANGES_AMONG)
+        .subquery()
+    )
+    changes = (
+        select(Audit)
+        .join(newest, newest.c.id == Audit.id)
+        .where(Audit.action.startswith("job."), Audit.action != "job.run", Audit.outcome == "done")
+        .order_by(Audit.id.desc())
+    )
+    return list(session.scalars(changes.limit(limit)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, redirect, request, url_for
@@ -18,6 +18,7 @@ from dashboard.history.audit_list import (
     every_entry,
     list_entries,
 )
+from dashboard.history.removed import UNDO_DAYS
 from dashboard.scheduling import triggers
 from dashboard.storage.models import ID_LENGTH, Role
 from dashboard.texts import storable
@@ -69,6 +70,35 @@ class Row:
     facts: list[Fact]
     url: str | None
     """Where the target is, if it has a page."""
+    restorable: bool = False
+    """Whether it is the removal of a job that can still be undone."""
+
+
+DONE_TO_JOBS = {
+    "job.add": "added it",
+    "job.change": "changed it",
+    "job.pause": "paused it",
+    "job.resume": "resumed it",
+    "job.remove": "removed it",
+    "job.restore": "brought it back",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobChange:
+    """What somebody did to a job, as its own page tells it."""
+
+    entry: Audit
+    verb: str
+    facts: list[Fact]
+
+    @classmethod
+    def of(cls, entry: Audit) -> JobChange:
+        """Read an entry; the whole job, which some hold, is what the page shows anyway."""
+        telling = ("before", "after", "reason", "until")
+        detail = {key: entry.detail[key] for key in telling if entry.detail.get(key) is not None}
+        verb = DONE_TO_JOBS.get(entry.action, entry.action)
+        return cls(entry, verb, list(facts_of(detail)))
 
 
 @blueprint.get("")
@@ -221,7 +251,9 @@ def _row(entry: Audit) -> Row:
         url = url_for("dashboard.job.show", job_id=entry.target)
     elif entry.action.startswith("run.") and entry.target.isdecimal():
         url = url_for("dashboard.run.show", run_id=int(entry.target))
-    return Row(entry, list(facts_of(entry.detail)), url)
+    removed = (entry.action, entry.outcome) == ("job.remove", "done")
+    restorable = removed and datetime.now(UTC) - entry.at < timedelta(days=UNDO_DAYS)
+    return Row(entry, list(facts_of(entry.detail)), url, restorable)
 
 
 def facts_of(detail: Mapping[str, Any]) -> Iterator[Fact]:

@@ -25,6 +25,7 @@ from dashboard.services import jobs
 from dashboard.services.restoring import restore_job
 from dashboard.storage.models import ACTIVE, Role
 from dashboard.web.access import current_actor, role
+from dashboard.web.audit import JobChange
 from dashboard.web.charts import duration_chart
 from dashboard.web.forms import parameter_fields, task_named
 from dashboard.web.rendering import (
@@ -59,6 +60,9 @@ FEW_RUNS = 20
 """Runs listed at first."""
 
 FIRE_TIMES = 10
+
+CHANGES = 5
+"""Changes of the job that its page tells; the audit log has all."""
 
 _URL = re.compile(r"https?://[^\s<>\"'“”]+", re.IGNORECASE)
 
@@ -96,6 +100,7 @@ def show(job_id: str) -> Response:
         found = list_runs(session, RunFilter(job_id=job_id), limit=CHART_RUNS)
         problems = problems_of_job(session, job_id, now)
         spread = read_spread(session, job_id, now)
+        changes = queries.list_changes(session, job_id, limit=CHANGES)
     health = detail.health
     many = request.args.get("runs") == "all"
     return render(
@@ -119,6 +124,7 @@ def show(job_id: str) -> Response:
         rows=table_rows(found.runs if many else found.runs[:FEW_RUNS]),
         shown_all=many or len(found.runs) <= FEW_RUNS,
         older=found.older,
+        changes=[JobChange.of(entry) for entry in changes],
         active=detail.running or any(run.state in ACTIVE for run in found.runs),
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from dashboard.web.access import role
 from dashboard.web.api.shapes import Run as RunShape
 from dashboard.web.run_filter import read_run_filter
 from dashboard.web.state import dashboard_state
+from dashboard.web.tables import csv_line
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
@@ -58,8 +57,6 @@ COLUMNS = (
 )
 """What a line of the CSV tells; moments are UTC, durations seconds."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
-
 
 @blueprint.get("/runs/export")
 @role(Role.VIEWER)
@@ -92,27 +89,18 @@ def _parts(database: Database, wanted: RunFilter) -> Iterator[list[tuple[Run, li
 
 
 def write_csv(parts: Iterable[list[tuple[Run, list[RunStep]]]]) -> Iterator[str]:
-    """Write runs as lines of text that spreadsheets open without running anything."""
-    yield ",".join(COLUMNS) + "\r\n"
+    """Write runs as lines of CSV."""
+    yield csv_line(COLUMNS)
     for part in parts:
-        lines = io.StringIO()
-        writer = csv.writer(lines)
-        writer.writerows([_cell(getattr(run, name)) for name in COLUMNS] for run, _steps in part)
-        yield lines.getvalue()
+        yield "".join(
+            csv_line([_cell(getattr(run, name)) for name in COLUMNS]) for run, _steps in part
+        )
 
 
-def _cell(value: Any) -> str:
-    """Write a value; a text that a spreadsheet would take for a formula gets a quote before it."""
+def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds")
-    if isinstance(value, (int, float)):
-        return str(value)
-    text = "" if value is None else value if isinstance(value, str) else _json(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
 
 
 def write_json(parts: Iterable[list[tuple[Run, list[RunStep]]]]) -> Iterator[str]:

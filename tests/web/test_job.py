@@ -208,11 +208,11 @@ class TestRuns:
         assert "It has not run yet" in text
         assert "No run has taken any time yet" in text
 
-    def test_it_takes_five_queries(self, site: Site) -> None:
+    def test_it_takes_six_queries(self, site: Site) -> None:
         add_job(site)
         site.add(*(make_run(number) for number in range(1, 131)))
         frame = count_queries(site, "/jobs/nightly/run") - 1  # asks for the job alone
-        assert count_queries(site, "/jobs/nightly") - frame <= 5
+        assert count_queries(site, "/jobs/nightly") - frame <= 6
 
 
 def count_queries(site: Site, url: str) -> int:
@@ -433,3 +433,53 @@ class TestOtherParameters:
         site.add(make_job("bare", task="test.bare"))
         assert "Other parameters for this run…" not in links(site.get("/jobs/bare"))
         assert "with the job's own parameters." in words(site.get("/jobs/bare/run"))
+
+
+class TestChanges:
+    """What was done to a job, on its own page."""
+
+    def test_changes_are_told_with_their_differences_and_runs_are_not(
+        self, site: Site, register: Callable[..., None]
+    ) -> None:
+        register(lambda: None, "test.bare")
+        add_job(site, "a", task="test.bare")
+        trigger = {"type": "cron", "hour": "2", "minute": "30"}
+        detail = {
+            "before": {"name": "old <b>", "tags": [], "trigger": {"type": "interval", "hours": 1}},
+            "after": {"name": "new", "tags": ["x"], "trigger": trigger},
+        }
+        entries = [
+            Audit(actor="ann", action="job.add", detail={"job": {"name": "secret"}}),
+            Audit(actor="bob", action="job.change", detail=detail),
+            *(Audit(actor="cyd", action="job.run", detail={"run": n}) for n in range(9)),
+            Audit(actor="dan", action="job.pause", detail={"reason": "<i>moving</i>"}),
+        ]
+        for entry in entries:
+            entry.at, entry.target, entry.outcome = datetime.now(UTC), "a", "done"
+        refused = Audit(actor="eve", action="job.remove", target="a", outcome="refused", detail={})
+        refused.at = datetime.now(UTC)
+        site.add(*entries, refused)
+        page = site.get("/jobs/a")
+        text = words(page, "[aria-labelledby=changes-title]")
+        assert "dan paused it" in text
+        assert "Reason <i>moving</i>" in text
+        assert "Name old <b> → new" in text
+        assert "Every day at 02:30" in text
+        assert text.index("dan") < text.index("bob") < text.index("ann added it")
+        assert "cyd" not in text
+        assert "eve" not in text
+        assert "secret" not in text
+        assert links(page, "[aria-labelledby=changes-title]") == {"All": "/audit?target=a"}
+
+    def test_a_removal_is_undone_from_its_entry(self, site: Site) -> None:
+        add_job(site, "a")
+        site.post("/jobs/a/remove")
+        page = site.get("/audit?target=a")
+        form = page.select_one("form[action='/jobs/a/restore']")
+        assert form is not None
+        entry = form.select_one("[name=entry]")
+        assert entry is not None
+        assert site.post("/jobs/a/restore", entry=str(entry["value"])).status_code == 303
+        assert site.client.get("/jobs/a").status_code == 200
+        site.sign_in(Role.OPERATOR)
+        assert site.get("/audit?target=a").select_one("form[action='/jobs/a/restore']") is None
