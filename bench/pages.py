@@ -77,6 +77,7 @@ def _pages(newest: int) -> list[Page]:
         Page("Jobs, searched", "/jobs?q=customer+77"),
         Page("Runs, failed ones", "/runs?state=failed"),
         Page("Now", "/"),
+        Page("Timeline", "/timeline"),
         Page("Job", "/jobs/job-17"),
         Page("Run", f"/runs/{newest}"),
     ]

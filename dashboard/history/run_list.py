@@ -192,13 +192,13 @@ def _within_time(session: Session, wanted: RunFilter, span: _Span) -> _Span:
         return span
     since = None if wanted.since is None else wanted.since - CLOCK_SLACK
     until = None if wanted.until is None else wanted.until + CLOCK_SLACK
-    first, last = session.execute(select(_first_queued_at(since), _first_queued_at(until))).one()
+    first, last = session.execute(select(first_queued_at(since), first_queued_at(until))).one()
     after = span.after if first is None else max(first - 1, span.after or 0)
     before = span.before if last is None else min(last, span.before or last)
     return _Span(after, before, span.newest_first)
 
 
-def _first_queued_at(moment: datetime | None) -> ColumnElement[Any]:
+def first_queued_at(moment: datetime | None) -> ColumnElement[Any]:
     """Return the lowest id of a run queued at `moment` or later, as a scalar subquery.
 
     A binary search over the ids, some 20 look-ups by primary key among a million: it spares the

@@ -33,6 +33,7 @@ from dashboard.web import (
     signin,
     silences,
     system,
+    timeline,
     tokens,
 )
 from dashboard.web.access import guard, request_id
@@ -70,6 +71,7 @@ SCREENS = (
     run,
     run_export,
     silences,
+    timeline,
     audit,
     system,
     people,

@@ -51,6 +51,7 @@ _PLACES = (
     ("Jobs", "calendar-time", "jobs.index", ("jobs", "job", "editor", "exchange", "bulk")),
     ("Runs", "history", "runs.index", ("runs", "run")),
     ("Errors", "bug", "errors.index", ("errors",)),
+    ("Timeline", "timeline", "timeline.show", ("timeline",)),
     ("Alerts", "bell", "alerts.index", ("alerts",)),
     ("Audit", "list-details", "audit.index", ("audit",)),
     ("System", "server", "system.show", ("system",)),

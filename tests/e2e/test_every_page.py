@@ -55,6 +55,7 @@ PAGES = {
     "person": "/people/1",
     "profile": "/profile",
     "errors": "/errors",
+    "timeline": "/timeline",
     "error": "{error}",
     "question before acknowledging": "{failing}/acknowledge",
     "alerts": "/alerts",
