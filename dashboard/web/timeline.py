@@ -18,9 +18,9 @@ from dashboard.history.timeline import DAYS, LANES, MOST_RUNS
 from dashboard.services.timeline import read_timeline
 from dashboard.storage.models import Role
 from dashboard.web.access import role
-from dashboard.web.filters import display_zone
 from dashboard.web.rendering import live_etag, not_modified, render
 from dashboard.web.state import dashboard_state
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
