@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dashboard.errors import Invalid
 from dashboard.runtime import open_database
 from dashboard.scheduling.workers import import_tasks
 from dashboard.services.audit import Actor
+from dashboard.services.crontabs import account_name
 from dashboard.settings import PREFIX, Settings, load_settings
 from dashboard.storage.models import Role
 
@@ -83,7 +83,7 @@ def opened(**options: Any) -> Iterator[Database]:
 
 def command_actor() -> Actor:
     """Whoever may run commands on this machine may do everything."""
-    return Actor(f"{getpass.getuser()} (command line)"[:191], Role.ADMIN)
+    return Actor(f"{account_name()} (command line)"[:191], Role.ADMIN)
 
 
 def answer(as_json: bool, text: str, value: object) -> None:  # noqa: FBT001 -- a flag is what it is

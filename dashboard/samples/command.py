@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from contextlib import suppress
-from pathlib import Path  # noqa: TC003 - pydantic reads the annotation
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from pydantic import Field
@@ -45,33 +45,39 @@ class CommandFailed(Exception):
     """The program did not end as expected, or could not be started."""
 
 
+Command = Annotated[
+    list[str],
+    Field(
+        min_length=1,
+        max_length=1000,
+        description="The program and its arguments, one each. No shell reads them.",
+    ),
+]
+Input = Annotated[
+    str,
+    Field(description="Text that the program reads.", json_schema_extra={"format": "textarea"}),
+]
+Environment = Annotated[
+    dict[str, str], Field(description="Variables on top of the dashboard's own.")
+]
+Folder = Annotated[
+    Path | None, Field(description="Where it runs; empty: where the dashboard was started.")
+]
+Seconds = Annotated[
+    float | None, Field(gt=0, description="Ends it, and all it started, after that long.")
+]
+Codes = Annotated[list[int], Field(min_length=1, description="Exit codes that count as success.")]
+
+
 @task(name=NAME, guarded=True)
 def run_command(
-    command: Annotated[
-        list[str],
-        Field(
-            min_length=1,
-            max_length=1000,
-            description="The program and its arguments, one each. No shell reads them.",
-        ),
-    ],
+    command: Command,
     *,
-    stdin: Annotated[
-        str,
-        Field(description="Text that the program reads.", json_schema_extra={"format": "textarea"}),
-    ] = "",
-    environment: Annotated[
-        dict[str, str], Field(description="Variables on top of the dashboard's own.")
-    ] = {},  # noqa: B006 - never changed
-    folder: Annotated[
-        Path | None, Field(description="Where it runs; empty: where the dashboard was started.")
-    ] = None,
-    timeout_seconds: Annotated[
-        float | None, Field(gt=0, description="Ends it, and all it started, after that long.")
-    ] = None,
-    expected_codes: Annotated[
-        list[int], Field(min_length=1, description="Exit codes that count as success.")
-    ] = [0],  # noqa: B006 - likewise
+    stdin: Input = "",
+    environment: Environment = {},  # noqa: B006 - never changed
+    folder: Folder = None,
+    timeout_seconds: Seconds = None,
+    expected_codes: Codes = [0],  # noqa: B006 - likewise
 ) -> dict[str, int]:
     """Run a program as the dashboard's own account. Its output is the run's log.
 
