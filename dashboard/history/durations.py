@@ -22,11 +22,14 @@ DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How long runs took: about half of them up to `half` seconds, about 95 % up to `most`."""
+    """How long runs took: half of them at most `half` seconds, 95 % at most `most`.
+
+    None is more than the largest bucket holds, a day.
+    """
 
     runs: int
-    half: float
-    most: float
+    half: float | None
+    most: float | None
 
 
 def read_spread(session: Session, job_id: str, now: datetime) -> Spread | None:
@@ -36,23 +39,17 @@ def read_spread(session: Session, job_id: str, now: datetime) -> Spread | None:
     runs = sum(counts)
     if not runs:
         return None
-    return Spread(runs, half=percentile(counts, 0.5), most=percentile(counts, 0.95))
+    return Spread(runs, half=within(counts, 0.5), most=within(counts, 0.95))
 
 
-def percentile(counts: Sequence[int], share: float) -> float:
-    """Return the seconds within which about that share of runs ended.
+def within(counts: Sequence[int], share: float) -> float | None:
+    """Return the least bound, in seconds, that so large a share of runs stayed within.
 
-    Within a bucket they are taken to lie evenly, as Prometheus does; beyond the last bound nothing
-    is known but that bound.
+    None when it is beyond the last one.
     """
     wanted = share * sum(counts)
-    below = 0.0
-    before = 0
-    for bound, upto in zip(DURATION_BOUNDS, accumulate(counts), strict=False):
-        if upto >= wanted and upto > before:
-            return below + (bound - below) * (wanted - before) / (upto - before)
-        below, before = bound, upto
-    return DURATION_BOUNDS[-1]
+    reached = zip(DURATION_BOUNDS, accumulate(counts), strict=False)
+    return next((bound for bound, upto in reached if upto >= wanted), None)
 
 
 _COUNTS = select(*(func.sum(RunStats.__table__.c[name]) for name in DURATION_COLUMNS)).where(
