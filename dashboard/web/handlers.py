@@ -130,7 +130,9 @@ def sign_in_needed(error: SignInNeeded) -> AnyResponse:
         if state.sign_in_url is None:
             sentence = "Sign in to the application that this dashboard is part of, then come back."
             return problem(401, "Sign in first", [sentence])
-        return redirect(f"{state.sign_in_url}?{urlencode({'next': wanted or home()})}", 303)
+        mark = "&" if "?" in state.sign_in_url else "?"
+        query = urlencode({"next": wanted or home()})
+        return redirect(f"{state.sign_in_url}{mark}{query}", 303)
     return redirect(url_for("dashboard.signin.login", next=wanted), 303)
 
 

@@ -13,18 +13,19 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 
 
 def csv_line(cells: Iterable[object]) -> str:
-    """Return one line of CSV.
-
-    A text that a spreadsheet would calculate gets an apostrophe before it, which shows that it is
-    text (owasp.org/www-community/attacks/CSV_Injection).
-    """
+    """Return one line of CSV; texts are made harmless."""
     line = io.StringIO()
-    csv.writer(line).writerow([_cell(cell) for cell in cells])
+    csv.writer(line).writerow(
+        [_harmless(cell) if isinstance(cell, str) else cell for cell in cells]
+    )
     return line.getvalue()
 
 
-def _cell(cell: object) -> object:
-    if not isinstance(cell, str):
-        return cell
-    text = cell.encode(errors="backslashreplace").decode()
+def _harmless(text: str) -> str:
+    """Return a text that no spreadsheet calculates, and that can be sent.
+
+    What would be a formula gets an apostrophe before it, which shows that it is text
+    (owasp.org/www-community/attacks/CSV_Injection).
+    """
+    text = text.encode(errors="backslashreplace").decode()
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
