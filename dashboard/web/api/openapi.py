@@ -31,6 +31,9 @@ ABOUT = (
     " refused is answered with application/problem+json. Lists are paged: give the `next` of one"
     " page as `after` for the following one."
 )
+KEPT = "dashboard.openapi"
+"""Under this the app keeps its description."""
+
 REFERENCE = "#/components/schemas/{model}"
 
 _TEXT = {"schema": {"type": "string"}}
@@ -58,14 +61,19 @@ _REFUSALS = {
 @public
 def show() -> Response:
     """Describe the API. It is the same everywhere and tells nothing of anybody's jobs."""
-    text = json.dumps(describe(request.script_root), ensure_ascii=False)
+    kept = current_app.extensions
+    if KEPT not in kept:  # strangers may ask, and it takes a while to make
+        kept[KEPT] = describe()
+    told: dict[str, Any] = kept[KEPT]
+    servers = [{"url": request.script_root + each["url"]} for each in told["servers"]]
+    text = json.dumps(told | {"servers": servers}, ensure_ascii=False)
     response = Response(text, mimetype="application/json")
     response.add_etag()
     response.make_conditional(request)
     return response
 
 
-def describe(root: str = "") -> dict[str, Any]:
+def describe() -> dict[str, Any]:
     """Return the description as OpenAPI 3.1."""
     operations = sorted(_operations(), key=lambda found: found[0].rule)
     models: dict[type[BaseModel], JsonSchemaMode] = {Problem: "serialization"}
@@ -85,7 +93,7 @@ def describe(root: str = "") -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "APScheduler Dashboard", "version": "1", "description": ABOUT},
-        "servers": [{"url": root + prefix}],
+        "servers": [{"url": prefix}],
         "security": [{"token": []}],
         "paths": paths,
         "components": {
