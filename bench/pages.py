@@ -76,8 +76,9 @@ def _pages(newest: int) -> list[Page]:
         Page("Runs", "/runs", TARGET),
         Page("Jobs, searched", "/jobs?q=customer+77"),
         Page("Runs, failed ones", "/runs?state=failed"),
-        Page("Now", "/"),
         Page("Timeline", "/timeline"),
+        Page("Now", "/", TARGET),
+        Page("Errors", "/errors", TARGET),
         Page("Job", "/jobs/job-17"),
         Page("Run", f"/runs/{newest}"),
     ]

@@ -15,6 +15,10 @@ from bench.parties import add_jobs, in_pieces, job_row
 from dashboard.history.health import COUNTED, RECENT_RUNS
 from dashboard.storage.models import (
     ALL_JOBS,
+    Base,
+    ErrorGroup,
+    ErrorHour,
+    ErrorJob,
     JobHealth,
     Origin,
     Run,
@@ -76,6 +80,7 @@ def populate(database: Database, *, jobs: int, runs: int) -> None:
         for start in range(made, rounds, made):
             _copy_runs(session, upto=min(made, rounds - start) * jobs, later=start * PERIOD)
         _count_hours(session)
+        _count_errors(session)
         health = (_health(number, jobs, rounds, first) for number in range(jobs))
         in_pieces(session, insert(JobHealth), health)
         _write_log(session, rounds * jobs, now)
@@ -132,7 +137,7 @@ def _run(number: int, jobs: int, first: datetime) -> dict[str, Any]:
         "error_type": "reports.store.StoreError" if failed else None,
         "error_message": "no partition for 2027-03-01" if failed else None,
         "traceback": TRACEBACK if failed else None,
-        "fingerprint": f"{number % 12:016x}" if failed else None,
+        "fingerprint": f"{number % 60:016x}" if failed else None,
         "result": "1,024 rows" if state is RunState.SUCCEEDED else None,
         "log_dropped": 0,
     }
@@ -161,6 +166,24 @@ def _count_hours(session: Session) -> None:
     for job_id in (Run.job_id, literal(ALL_JOBS)):
         query = select(job_id, hour, *counts, seconds).group_by(job_id, hour)
         session.execute(insert(RunStats).from_select(names, query))
+
+
+def _count_errors(session: Session) -> None:
+    """Write the groups of errors, with their hours and their jobs."""
+    hour = func.strftime("%Y-%m-%d %H:00:00.000000", Run.finished_at)
+    error, count, seen, last = Run.fingerprint, func.count(), Run.finished_at, func.max(Run.id)
+    jobs = func.count(Run.job_id.distinct())
+    text, job = func.max(Run.error_type), func.max(Run.job_id)
+    # The columns of each table in their order; the first ones are its key.
+    tables: list[tuple[type[Base], int, tuple[Any, ...]]] = [
+        (ErrorHour, 2, (error, hour, count)),
+        (ErrorJob, 2, (error, Run.job_id, count, func.max(seen), last)),
+        (ErrorGroup, 1, (error, text, func.min(seen), func.max(seen), count, jobs, last, job)),
+    ]
+    for table, keys, columns in tables:
+        query = select(*columns).where(error.is_not(None)).group_by(*columns[:keys])
+        names = [column.name for column in table.__table__.columns][: len(columns)]
+        session.execute(insert(table).from_select(names, query))
 
 
 def _health(job: int, jobs: int, rounds: int, first: datetime) -> dict[str, Any]:

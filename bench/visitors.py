@@ -66,7 +66,7 @@ class OverNetwork:
     def __init__(self, url: str) -> None:
         """Visit the server at `url`."""
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-        self._cookie = ""
+        self._cookies: dict[str, str] = {}
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Open a page."""
@@ -82,15 +82,16 @@ class OverNetwork:
         self._connection.close()
 
     def _send(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Answer:
-        if self._cookie:
-            headers["Cookie"] = self._cookie
+        if self._cookies:
+            headers["Cookie"] = "; ".join(map("=".join, self._cookies.items()))
         began = time.perf_counter()
         self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
         text = response.read()
         seconds = time.perf_counter() - began
         for cookie in response.headers.get_all("Set-Cookie", []):
-            self._cookie = cookie.partition(";")[0]
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self._cookies[name] = value
         return Answer(response.status, text, dict(response.headers), seconds)
 
 

@@ -19,7 +19,7 @@ from dashboard.texts import is_storable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import InstrumentedAttribute, Session
 
 PAGE = 50
@@ -95,15 +95,9 @@ def list_errors(
     `after` is where an earlier page said to go on; anything else begins anew.
     """
     column = SORTS[sort]
-    stretch = select(ErrorGroup.fingerprint, column.label("value"))
-    if (place := _read_place(after, sort)) is not None:
-        value, fingerprint = place
-        stretch = stretch.where(
-            column <= value,
-            or_(column < value, and_(column == value, ErrorGroup.fingerprint < fingerprint)),
-        )
     order = column.desc(), ErrorGroup.fingerprint.desc()
-    looked_at = stretch.order_by(*order).limit(LOOK_THROUGH).subquery()
+    stretch = _stretch(sort, after).order_by(*order)
+    looked_at = stretch.limit(LOOK_THROUGH).subquery()
     found = session.execute(
         select(ErrorGroup, func.coalesce(Job.name, ErrorGroup.last_job_id))
         .join(looked_at, looked_at.c.fingerprint == ErrorGroup.fingerprint)
@@ -119,7 +113,7 @@ def list_errors(
         last = shown[-1][0]
         going_on = _write_place(getattr(last, column.key), last.fingerprint)
         return ErrorPage(errors, going_on, cut_short=False)
-    edge = session.execute(stretch.order_by(*order).offset(LOOK_THROUGH - 1).limit(1)).first()
+    edge = session.execute(stretch.offset(LOOK_THROUGH - 1).limit(1)).first()
     further = None if edge is None else _write_place(edge.value, edge.fingerprint)
     return ErrorPage(errors, further, cut_short=edge is not None)
 
@@ -160,6 +154,20 @@ def count_cells(
         ]
         for fingerprint in fingerprints
     }
+
+
+def _stretch(sort: str, after: str | None) -> Select[str, Any]:
+    """Select the groups from a place on, by what they are sorted by."""
+    column = SORTS[sort]
+    stretch = select(ErrorGroup.fingerprint, column.label("value"))
+    if (place := _read_place(after, sort)) is None:
+        return stretch
+    value, fingerprint = place
+    return stretch.where(
+        # Implied by the next condition, but only this one lets an index begin in its middle.
+        column <= value,
+        or_(column < value, and_(column == value, ErrorGroup.fingerprint < fingerprint)),
+    )
 
 
 def _matching(mark: str, text: str | None) -> list[ColumnElement[bool]]:
