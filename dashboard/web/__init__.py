@@ -35,6 +35,7 @@ from dashboard.web import (
     system,
     timeline,
     tokens,
+    views,
 )
 from dashboard.web.access import guard, request_id
 from dashboard.web.api import make_api
@@ -70,6 +71,7 @@ SCREENS = (
     runs,
     run,
     run_export,
+    views,
     silences,
     timeline,
     audit,

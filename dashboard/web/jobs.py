@@ -23,6 +23,7 @@ from dashboard.web.moments import Clock
 from dashboard.web.rendering import live_etag, not_modified, piece, render
 from dashboard.web.state import dashboard_state
 from dashboard.web.strips import Strip, strip_of
+from dashboard.web.views import read_views
 
 if TYPE_CHECKING:
     from flask import Response
@@ -51,6 +52,7 @@ def index() -> Response:
         if answer := not_modified(etag):
             return answer
         page = list_jobs(session, search, sort=sort, after=request.args.get("after"))
+        views = read_views(session, "jobs")
     base = url_for("dashboard.jobs.index")
     clock = Clock.read()
     rows = [job_row(job, base, clock) for job in page.jobs]
@@ -68,6 +70,7 @@ def index() -> Response:
         total=f"{COUNTED:,}+" if page.total > COUNTED else f"{page.total:,}",
         running=any(job.running for job in page.jobs),
         bulk_actions=offered(),
+        views=views,
         first=_url(query, sort) if request.args.get("after") else None,
         older=_url(query, sort, after=page.after) if page.after else None,
         sort_urls={name: _url(query, name) for name in SORTS},

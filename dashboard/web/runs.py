@@ -20,6 +20,7 @@ from dashboard.web.moments import Clock
 from dashboard.web.rendering import live_etag, not_modified, render
 from dashboard.web.run_filter import MOMENT_HELP, PARAMETERS, read_place, read_run_filter
 from dashboard.web.state import dashboard_state
+from dashboard.web.views import read_views
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dashboard.storage.models import Run
     from dashboard.web.charts import Bar
     from dashboard.web.moments import Moment
+    from dashboard.web.views import Views
 
 blueprint = Blueprint("runs", __name__)
 
@@ -110,9 +112,11 @@ def index() -> Response:
         if unchanged:
             return unchanged
         page = list_runs(session, wanted, before=before, after=after)
+        views = read_views(session, "runs")
     if after is not None and page.newer is None:
         return redirect(_url())  # the newest page is shown whole, and live
-    return _render(page, wanted, etag=etag, newest=before is None and after is None)
+    newest = before is None and after is None
+    return _render(page, wanted, views=views, etag=etag, newest=newest)
 
 
 def table_rows(listed: Iterable[ListedRun]) -> list[RunRow]:
@@ -168,6 +172,7 @@ def _render(
     page: RunPage | None,
     wanted: RunFilter,
     *,
+    views: Views | None = None,
     etag: str | None = None,
     newest: bool = False,
     errors: Iterable[FieldError] = (),
@@ -181,6 +186,7 @@ def _render(
         partial="runs/_runs.html",
         etag=etag if newest else None,
         found=page,
+        views=views,
         rows=table_rows(page.runs) if page else [],
         newest=newest,
         active=page is not None and any(run.finished_at is None for run in page.runs),

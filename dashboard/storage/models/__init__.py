@@ -25,6 +25,7 @@ from dashboard.storage.models.people import Audit, SignIn, SignInFailure, User
 from dashboard.storage.models.processes import Lease, Process, Revision, SchedulerLife
 from dashboard.storage.models.runs import Run, RunLog, RunStep
 from dashboard.storage.models.tokens import ApiToken, KeptAnswer
+from dashboard.storage.models.views import SavedView
 from dashboard.storage.models.words import (
     ACTIVE,
     ACTIVE_RUN,
@@ -95,6 +96,7 @@ __all__ = [
     "RunState",
     "RunStats",
     "RunStep",
+    "SavedView",
     "SchedulerLife",
     "SignIn",
     "SignInFailure",

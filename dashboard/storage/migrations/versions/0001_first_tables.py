@@ -43,6 +43,7 @@ def upgrade() -> None:
     _scheduler_life()
     _revision()
     _bulk()
+    _saved_view()
 
 
 def _job() -> None:
@@ -714,4 +715,18 @@ def _bulk() -> None:
         sa.Column("refused", NUMBER, nullable=False),
         sa.Column("why_refused", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+    )
+
+
+def _saved_view() -> None:
+    op.create_table(
+        "saved_view",
+        sa.Column("id", NUMBER, autoincrement=True, nullable=False),
+        sa.Column("owner", sa.String(length=191), nullable=False),
+        sa.Column("screen", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=191), nullable=False),
+        sa.Column("query", sa.Text(), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("owner", "screen", "name", name="uq_saved_view_name"),
     )
