@@ -54,6 +54,9 @@ __all__ = [
 ]
 
 _DEFAULT_LIMITS = Limits()
+TIMED_OUT = "TimeoutError"
+"""The error type of a run that took longer than it may."""
+
 _STEP_NAME_BYTES = 200
 _PROGRESS_TEXT_BYTES = 200
 _OWN_FILES = frozenset(
@@ -73,6 +76,7 @@ class CurrentRun:
         settings: Settings | None = None,
         limits: Limits = _DEFAULT_LIMITS,
         cancellation: Cancellation | None = None,
+        timeout: float | None = None,
     ) -> None:
         self.id = identity.id
         self.job_id = identity.job_id
@@ -84,6 +88,9 @@ class CurrentRun:
         self.stopped_by_request = False
         """Whether the task has been told that it should stop."""
         self._sink = sink
+        self.timeout = timeout
+        """Seconds the run may take; None where there is no limit, or somebody else sees to it."""
+        self._deadline = None if timeout is None else time.monotonic() + timeout
         self._cancellation = cancellation
         self._cancel_asked = False
         self._lock = threading.Lock()
@@ -93,14 +100,22 @@ class CurrentRun:
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody asked the run to stop; a long task looks now and then and returns."""
-        if self.cancel_asked:
+        """Whether the run is to stop: somebody asked it to, or its time is over.
+
+        A long task looks now and then, and returns.
+        """
+        if self.cancel_asked or self.timed_out:
             self.stopped_by_request = True
         return self.stopped_by_request
 
     @property
+    def timed_out(self) -> bool:
+        """Whether the run has taken longer than its timeout."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    @property
     def cancel_asked(self) -> bool:
-        """The same as `cancelled`, asked by others than the task."""
+        """Whether somebody asked the run to stop; does not count as the task's looking."""
         return self._cancel_asked or (
             self._cancellation is not None and self._cancellation.is_set()
         )
@@ -209,9 +224,17 @@ def run_context(
     settings: Settings | None = None,
     limits: Limits = _DEFAULT_LIMITS,
     cancellation: Cancellation | None = None,
+    timeout: float | None = None,
 ) -> Iterator[CurrentRun]:
     """Make a run the current one of this thread and context until the block ends."""
-    run = CurrentRun(identity, sink, settings=settings, limits=limits, cancellation=cancellation)
+    run = CurrentRun(
+        identity,
+        sink,
+        settings=settings,
+        limits=limits,
+        cancellation=cancellation,
+        timeout=timeout,
+    )
     token = _active.set(run)
     try:
         yield run
@@ -229,21 +252,24 @@ def run_task(
     *,
     limits: Limits = _DEFAULT_LIMITS,
     cancellation: Cancellation | None = None,
+    timeout: float | None = None,
 ) -> Outcome:
     """Call a task as a run and tell how it ended; never raises, whatever the task does.
 
     `sys.exit()` and `sys.exit(0)` are a way to succeed, any other code fails. A run that was asked
     to stop is cancelled when its task noticed or raised; when it never looked and returned, it has
-    succeeded.
+    succeeded. One that took longer than `timeout` seconds has failed, whatever it did then.
     """
     started_at = datetime.now(UTC)
     start = time.monotonic()
-    with run_context(identity, sink, settings, limits, cancellation) as run:
+    with run_context(identity, sink, settings, limits, cancellation, timeout) as run:
         try:
             result = tasks.get_task(task_name).call(parameters)
             ending = _returned(run, result)
         except BaseException as error:  # noqa: BLE001 - a run ends as a row, not as an exception
             ending = _raised(run, error)
+        if run.timed_out and not run.cancel_asked:
+            ending = _overran(run, task_name, ending)
     duration = time.monotonic() - start
     return Outcome(
         run_id=identity.id,
@@ -271,6 +297,24 @@ def _raised(run: CurrentRun, error: BaseException) -> dict[str, Any]:
         return {**_failure(run, error.__cause__), "pause_reason": _reason(run, error)}
     state = "cancelled" if run.cancel_asked else "failed"
     return {**_failure(run, error), "state": state}
+
+
+def _overran(run: CurrentRun, task_name: str, ending: dict[str, Any]) -> dict[str, Any]:
+    """Turn the ending of a run that took too long into a failure; what it raised stays to see."""
+    told = f"It ran longer than its timeout of {run.timeout:g} s."
+    if error_type := ending.get("error_type"):
+        told += f" Then it raised {error_type}: {ending.get('error_message') or ''}"
+    return ending | {
+        "state": "failed",
+        "error_type": TIMED_OUT,
+        "error_message": texts.fitted(told.rstrip(": "), run.limits.message_bytes),
+        "fingerprint": timeout_fingerprint(task_name),
+    }
+
+
+def timeout_fingerprint(task_name: str) -> str:
+    """Return the fingerprint that all runs of a task share which took too long."""
+    return texts.fingerprint(TimeoutError(f"timeout of {task_name}"))
 
 
 def _reason(run: CurrentRun, request: PauseJob | FinishJob) -> str:

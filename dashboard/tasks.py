@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 MOST_RETRIES = 100
+LONGEST_TIMEOUT = 31_536_000
+"""Seconds: a year."""
 LONGEST_NAME = 191
 _TRACEBACK_BYTES = 16 * 1024
 
@@ -87,6 +89,8 @@ class Task:
     timeout: float | None
     """Seconds a run may take."""
     retries: int
+    isolated: bool
+    """Whether each run gets a worker process of its own."""
     module: str
     guarded: bool = False
     """Whether its parameters are for admins to choose, even for a single run."""
@@ -110,6 +114,7 @@ def task(
     timeout: float | None = None,
     retries: int = 0,
     guarded: bool = False,  # noqa: FBT001, FBT002 -- decorators name what they set
+    isolated: bool = False,  # noqa: FBT001, FBT002 -- likewise
 ) -> Callable[[_Function], _Function]: ...
 def task(
     name: str | _Function | None = None,
@@ -117,8 +122,12 @@ def task(
     timeout: float | None = None,
     retries: int = 0,
     guarded: bool = False,  # noqa: FBT001, FBT002 -- decorators name what they set
+    isolated: bool = False,  # noqa: FBT001, FBT002 -- likewise
 ) -> _Function | Callable[[_Function], _Function]:
     """Register a function as a task; it stays an ordinary function.
+
+    `timeout` (seconds) and `retries` are the defaults of its jobs. An `isolated` task of the
+    executor `processes` gets a new process for every run, and leaves nothing behind in it.
 
     Without a name it is called `file.function`, after its file (`reports.daily` for `daily` in
     `…/reports.py`) wherever that is imported from. Raises `TypeError` or `ValueError` at once when
@@ -129,11 +138,12 @@ def task(
             return task()(name)
         message = f"The name of a task is a text, not {type(name).__name__}."
         raise TypeError(message)
-    _check_options(name, executor, timeout, retries)
+    options = {"executor": executor, "timeout": timeout, "retries": retries, "isolated": isolated}
+    _check_options(name, **options)
 
     def register(function: _Function) -> _Function:
         _check_function(function)
-        made = _make_task(function, name or _default_name(function), executor, timeout, retries)
+        made = _make_task(function, name or _default_name(function), options)
         made = replace(made, guarded=guarded)
         known = _registry.get(made.name)
         if known is not None and _origin(known.function) != _origin(function):
@@ -171,7 +181,20 @@ def withhold(name: str, reason: str | None) -> None:
         _withheld[name] = reason
 
 
-def _check_options(name: str | None, executor: object, timeout: object, retries: object) -> None:
+def is_isolated(name: str) -> bool:
+    """Say whether a task, if it is known here, wants a process of its own for each run."""
+    known = _registry.get(name)
+    return known is not None and known.isolated
+
+
+def _check_options(
+    name: str | None, *, executor: object, timeout: object, retries: object, isolated: object
+) -> None:
+    if isolated and executor != "processes":
+        message = (
+            "isolated=True gives each run a process of its own; it needs executor='processes'."
+        )
+        raise ValueError(message)
     if name is not None and (not re.fullmatch(r"\w[\w.:-]*", name) or len(name) > LONGEST_NAME):
         message = (
             f"“{name}” cannot be the name of a task: use letters, digits and _ . : - only,"
@@ -188,9 +211,10 @@ def _check_options(name: str | None, executor: object, timeout: object, retries:
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
             message = f"timeout is a number of seconds or None, not {timeout!r}."
             raise TypeError(message)
-        if not (timeout > 0 and math.isfinite(timeout)):
+        if not (0 < timeout <= LONGEST_TIMEOUT and math.isfinite(timeout)):
             message = (
-                f"timeout={timeout!r} is not possible; give the seconds a run may take, or None."
+                f"timeout={timeout!r} is not possible; give the seconds a run may take,"
+                f" at most {LONGEST_TIMEOUT:,}, or None."
             )
             raise ValueError(message)
     if isinstance(retries, bool) or not isinstance(retries, int):
@@ -217,10 +241,8 @@ def _check_function(function: object) -> None:
         raise TypeError(message)
 
 
-def _make_task(
-    function: Callable[..., Any], name: str, executor: str, timeout: float | None, retries: int
-) -> Task:
-    _check_options(name, executor, timeout, retries)
+def _make_task(function: Callable[..., Any], name: str, options: dict[str, Any]) -> Task:
+    _check_options(name, **options)
     try:
         parameters = Parameters(function)
     except TypeError as error:
@@ -233,9 +255,7 @@ def _make_task(
         parameters=parameters,
         description=_first_sentence(docstring),
         docstring=docstring,
-        executor=executor,
-        timeout=timeout,
-        retries=retries,
+        **options,
         module=function.__module__,
     )
 

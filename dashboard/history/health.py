@@ -22,6 +22,7 @@ from dashboard.storage.models import (
     DURATION_COLUMNS,
     EVER,
     PROBLEMS,
+    Job,
     JobHealth,
     Run,
     RunState,
@@ -31,7 +32,7 @@ from dashboard.storage.models import (
 from dashboard.storage.rows import values_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -76,6 +77,8 @@ class FinishedRun:
     error: str | None = None  # one line
     delay: float | None = None  # seconds between its fire time and its start
     fingerprint: str | None = None  # of that error
+    retried: bool = False  # another attempt follows, so it says nothing about the job yet
+    gave_up: bool = False  # the attempt that was to make up for a failure never began
 
 
 def error_line(kind: str | None, message: str | None) -> str | None:
@@ -86,18 +89,36 @@ def error_line(kind: str | None, message: str | None) -> str | None:
     return f"{kind}: {first}"[:500] if first else kind
 
 
-def count_finished(connection: Connection, runs: Sequence[FinishedRun]) -> None:
-    """Add `runs`, oldest first, to the health of their jobs and to the hourly statistics."""
+def count_finished(
+    connection: Connection, runs: Sequence[FinishedRun], known: Container[str] | None = None
+) -> None:
+    """Add `runs`, oldest first, to the health of their jobs and to the hourly statistics.
+
+    A job that was removed has no health any more. `known` are the ids of those that were not, and
+    cannot be before this transaction ends; they are looked up when it is not given.
+    """
     if not runs:
         return
+    if known is None:
+        known = _lock_jobs(connection, {run.job_id for run in runs})
     by_job: dict[str, list[FinishedRun]] = {}
     for run in runs:
+        if run.job_id not in known:
+            continue
         by_job.setdefault(run.job_id, []).append(run)
     # Always in this order, so that two processes never wait for each other's rows in a circle.
     for job_ids in batches(sorted(by_job), ROWS_A_QUERY):
         _update_health(connection, {job_id: by_job[job_id] for job_id in job_ids})
     _add_stats(connection, runs)
     count_errors(connection, [run for run in runs if run.fingerprint is not None])
+
+
+def _lock_jobs(connection: Connection, job_ids: Iterable[str]) -> set[str]:
+    """Return the jobs that exist, and keep them from being removed until the transaction ends."""
+    found: set[str] = set()
+    for ids in batches(sorted(job_ids), ROWS_A_QUERY):
+        found |= set(connection.scalars(_JOBS, {"ids": ids}))
+    return found
 
 
 # Statements are built once a dialect: building one costs five times its execution.
@@ -122,6 +143,12 @@ def _stats_upsert(dialect_name: str) -> Any:
     )
 
 
+_JOBS = (
+    select(Job.id)
+    .where(Job.id.in_(bindparam("ids", expanding=True)))
+    .order_by(Job.id)
+    .with_for_update(read=True, key_share=True)
+)
 _HEALTH = (
     select(*JobHealth.__table__.columns)
     .where(JobHealth.job_id.in_(bindparam("ids", expanding=True)))
@@ -182,7 +209,8 @@ def _add_run(row: dict[str, Any], run: FinishedRun) -> None:
     """Let one run change a job's health.
 
     Missed, skipped and cancelled runs say nothing about whether the task works: they show in the
-    strip, but neither begin nor end a failure.
+    strip, but neither begin nor end a failure. A failed attempt that is tried again does not yet
+    make the job a failing one; if the next attempt never begins, it does after all.
     """
     row["last_run_id"] = run.run_id
     row["last_state"] = run.state
@@ -192,13 +220,15 @@ def _add_run(row: dict[str, Any], run: FinishedRun) -> None:
         row["failing_since"] = None
         row["consecutive_failures"] = 0
         _end_silence(row, run.finished_at)
-    elif run.state in PROBLEMS:
-        row["consecutive_failures"] += 1
-        row["failing_since"] = row["failing_since"] or run.finished_at
+        return
+    if run.state in PROBLEMS:
         row["last_error"] = run.error
         row["failure_run_id"] = run.run_id
         row["failure_state"] = run.state
         row["failure_kind"] = run.fingerprint or run.state.value
+    if (run.state in PROBLEMS and not run.retried) or run.gave_up:
+        row["consecutive_failures"] += 1
+        row["failing_since"] = row["failing_since"] or run.finished_at
 
 
 def _end_silence(row: dict[str, Any], recovered_at: datetime) -> None:

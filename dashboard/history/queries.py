@@ -26,6 +26,7 @@ from dashboard.texts import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from sqlalchemy.orm import Session
 
@@ -37,6 +38,9 @@ MAX_STEPS = 1000
 
 CHANGES_AMONG = 500
 """Entries of a job in the audit log, among which its changes are looked for."""
+
+MAX_ATTEMPTS = 20
+"""Attempts listed of one fire time."""
 
 SAME_ERROR_CAP = 100
 """Runs with the same error are counted up to here."""
@@ -111,6 +115,8 @@ class RunDetail:
     previous_id: int | None  # the job's run before this one
     next_id: int | None
     same_error: int  # other runs with this error, counted up to SAME_ERROR_CAP
+    timeout: float | None  # seconds that its job lets a run take
+    retries: int  # attempts that its job adds to one that failed
 
 
 def get_run(session: Session, run_id: int) -> RunDetail:
@@ -127,19 +133,43 @@ def get_run(session: Session, run_id: int) -> RunDetail:
     found = session.execute(
         select(
             Run,
-            exists().where(Job.id == Run.job_id),
+            Job.id.is_not(None),
             JobHealth.usual_duration,
             JobHealth.long_duration,
             select(func.max(other.id)).where(same_job, other.id < Run.id).scalar_subquery(),
             select(func.min(other.id)).where(same_job, other.id > Run.id).scalar_subquery(),
             select(func.count()).select_from(alike).scalar_subquery(),
+            Job.timeout,
+            func.coalesce(Job.retries, 0),
         )
+        .outerjoin(Job, Job.id == Run.job_id)
         .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
         .where(Run.id == run_id)
     ).one_or_none()
     if found is None:
         raise RunNotFound(run_id)
     return RunDetail(*found)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of the runs for the same fire time of a job."""
+
+    id: int
+    attempt: int
+    state: RunState
+    not_before: datetime | None  # it waits for this moment
+
+
+def list_attempts(session: Session, run: Run) -> list[Attempt]:
+    """Return all attempts at what `run` was for, itself included, the newest if there are many."""
+    wanted = (
+        select(Run.id, Run.attempt, Run.state, Run.not_before)
+        .where(Run.job_id == run.job_id, Run.scheduled_at == run.scheduled_at)
+        .order_by(Run.attempt.desc())
+        .limit(MAX_ATTEMPTS)
+    )
+    return [Attempt(*row) for row in session.execute(wanted)][::-1]
 
 
 def list_steps(session: Session, run_id: int) -> list[RunStep]:

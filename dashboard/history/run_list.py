@@ -81,6 +81,7 @@ class ListedRun:
     coalesced: int  # earlier fire times it stands for
     started_at: datetime | None
     finished_at: datetime | None
+    not_before: datetime | None  # a queued retry waits for this moment
     duration: float | None
     error_type: str | None
     error_message: str | None
@@ -368,6 +369,7 @@ _COLUMNS = (
     Run.coalesced,
     Run.started_at,
     Run.finished_at,
+    Run.not_before,
     Run.duration,
     Run.error_type,
     Run.error_message,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 
+from dashboard.history.consequences import (
+    finish_job,
+    pause_job,
+    policies,
+    queue_retries,
+    stop_after,
+)
 from dashboard.history.health import FinishedRun, count_finished, error_line
 from dashboard.history.inserts import ROWS_A_QUERY, batches, insert_for
 from dashboard.records import LogDropped, LogLine, Outcome, ProgressChange, StepChange
-from dashboard.storage.models import Audit, Job, Run, RunLog, RunState, RunStep
+from dashboard.storage.models import PROBLEMS, Run, RunLog, RunState, RunStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from sqlalchemy import Connection
 
@@ -57,25 +65,39 @@ def finish_runs(connection: Connection, outcomes: Sequence[Outcome], *, process:
     connection.execute(
         _END, [_final_values(outcome, own[outcome.run_id].cancel_asked_by) for outcome in ended]
     )
-    for outcome in ended:
-        if outcome.pause_reason is not None or outcome.finish_reason is not None:
-            _obey(connection, own[outcome.run_id].job_id, outcome)
-    count_finished(
+    known = policies(connection, {run.job_id for run in own.values()})
+    retried = queue_retries(
         connection,
-        [
-            FinishedRun(
-                run_id=outcome.run_id,
-                job_id=own[outcome.run_id].job_id,
-                state=RunState(outcome.state),
-                scheduled_at=own[outcome.run_id].scheduled_at,
-                finished_at=outcome.finished_at,
-                duration=outcome.duration,
-                error=error_line(outcome.error_type, outcome.error_message),
-                delay=_delay(own[outcome.run_id], outcome),
-                fingerprint=outcome.fingerprint,
-            )
-            for outcome in ended
-        ],
+        [own[outcome.run_id] for outcome in ended if _may_be_retried(outcome, own[outcome.run_id])],
+        known,
+        datetime.now(UTC),
+    )
+    finished = [_finished(outcome, own[outcome.run_id], retried) for outcome in ended]
+    # Jobs are locked before their health: the tick does it in this order too.
+    cancelled = stop_after(connection, finished, known)
+    for outcome in ended:
+        cancelled += _obey(connection, own[outcome.run_id].job_id, outcome)
+    count_finished(connection, [*finished, *cancelled], known)
+
+
+def _may_be_retried(outcome: Outcome, run: Any) -> bool:
+    """Say whether another attempt makes sense: it failed, and nobody wanted it to end."""
+    ended_on_purpose = outcome.pause_reason is not None or run.cancel_asked_by is not None
+    return RunState(outcome.state) in PROBLEMS and not ended_on_purpose
+
+
+def _finished(outcome: Outcome, run: Any, retried: Container[int]) -> FinishedRun:
+    return FinishedRun(
+        run_id=outcome.run_id,
+        job_id=run.job_id,
+        state=RunState(outcome.state),
+        scheduled_at=run.scheduled_at,
+        finished_at=outcome.finished_at,
+        duration=outcome.duration,
+        error=error_line(outcome.error_type, outcome.error_message),
+        delay=_delay(run, outcome),
+        fingerprint=outcome.fingerprint,
+        retried=outcome.run_id in retried,
     )
 
 
@@ -113,36 +135,17 @@ def _reason(outcome: Outcome, cancel_asked_by: str | None) -> str | None:
     return f"Cancelled by {cancel_asked_by}."
 
 
-def _obey(connection: Connection, job_id: str, outcome: Outcome) -> None:
-    """Pause or finish a job because its task asked for it (PauseJob, FinishJob)."""
-    now = outcome.finished_at
-    reason: str | None
+def _obey(connection: Connection, job_id: str, outcome: Outcome) -> list[FinishedRun]:
+    """Pause or finish a job because its task asked for it (PauseJob, FinishJob).
+
+    Returns the runs that were cancelled with that.
+    """
+    run_id, now = outcome.run_id, outcome.finished_at
     if outcome.pause_reason is not None:
-        action, reason = "job.pause", outcome.pause_reason
-        values: dict[str, Any] = {
-            "paused_at": now,
-            "paused_by": "the task itself",
-            "paused_reason": reason,
-        }
-    else:
-        action, reason = "job.finish", outcome.finish_reason
-        values = {"finished_reason": reason}
-    changed = connection.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.paused_at.is_(None))
-        .values(next_run_time=None, version=Job.version + 1, updated_at=now, **values)
-    )
-    if changed.rowcount:
-        connection.execute(
-            insert(Audit).values(
-                at=now,
-                actor="task",
-                action=action,
-                target=job_id,
-                outcome="done",
-                detail={"reason": reason, "run": outcome.run_id},
-            )
-        )
+        pause_job(connection, job_id, outcome.pause_reason, run_id, now)
+    elif outcome.finish_reason is not None:
+        return finish_job(connection, job_id, outcome.finish_reason, run_id, now)
+    return []
 
 
 def _write_lines(connection: Connection, lines: Sequence[LogLine]) -> None:

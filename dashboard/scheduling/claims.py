@@ -19,6 +19,7 @@ from sqlalchemy import Text, bindparam, cast, func, literal, or_, select, text, 
 from dashboard.errors import Invalid
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.history.inserts import ROWS_A_QUERY, batches, insert_for
+from dashboard.scheduling.lifecycle import why_finished
 from dashboard.storage.models import ACTIVE_RUN, HOST, Job, Origin, Run, RunState, UtcDateTime
 from dashboard.texts import storable
 
@@ -39,8 +40,6 @@ FIRE_TIMES_A_TICK = 1000
 
 MOMENT = timedelta(microseconds=1)
 
-NO_MORE_FIRE_TIMES = "Its trigger has no further fire time."
-
 JOB_COLUMNS: tuple[Any, ...] = (
     Job.id,
     Job.name,
@@ -53,6 +52,9 @@ JOB_COLUMNS: tuple[Any, ...] = (
     Job.max_instances,
     Job.misfire_grace_time,
     Job.next_run_time,
+    Job.max_runs,
+    Job.runs_counted,
+    Job.end_at,
 )
 
 
@@ -67,7 +69,13 @@ _DUE = (
     )
     .order_by(Job.next_run_time)
     .limit(DUE_A_TICK)
-    .with_for_update(skip_locked=True)
+    # No stronger lock: jobs whose runs are just being written must not be skipped.
+    .with_for_update(skip_locked=True, key_share=True)
+)
+_COUNT = (
+    update(Job)
+    .where(Job.id == bindparam("of_job"))
+    .values(runs_counted=Job.runs_counted + bindparam("counted"))
 )
 _ADVANCE = (
     update(Job)
@@ -80,6 +88,7 @@ _ACTIVE_COUNTS = (
     .where(
         text(ACTIVE_RUN),
         Run.job_id.in_(bindparam("ids", expanding=True)),
+        Run.not_before.is_(None),  # a retry that waits for its moment is no instance yet
         or_(
             Run.process.is_(None),
             Run.process != bindparam("me"),
@@ -158,31 +167,77 @@ def claim_due(
         return due
     due.more = len(jobs) == DUE_A_TICK
     active = _active_counts(connection, [job.id for job in jobs], process, in_flight)
-    on_time: list[Row[Any]] = []
-    runs: list[dict[str, Any]] = []
-    advanced: list[dict[str, Any]] = []
+    batch = _Batch(now)
     for job in jobs:
+        until = now if job.end_at is None else min(now, job.end_at)
         try:
             fire_times, coalesced, following = due_fire_times(
-                job, schedule_of(job.trigger, job.timezone), now
+                job, schedule_of(job.trigger, job.timezone), until
             )
         except Exception as error:  # noqa: BLE001 -- one bad trigger must not stop all other jobs
             _mark_broken(connection, job.id, error)
             continue
         busy = active.get(job.id, 0) >= job.max_instances
-        late = is_too_late(fire_times[0], now, job.misfire_grace_time)
-        if fire_times == [job.next_run_time] and not (busy or late):
-            on_time.append(job)
-        else:
-            runs += [_claimed_run(job, time, coalesced, now, busy=busy) for time in fire_times]
+        following = batch.take(job, fire_times, coalesced, following, busy=busy)
         due.more = due.more or (following is not None and following <= now)
-        end = None if following else NO_MORE_FIRE_TIMES
-        advanced.append({"of_job": job.id, "following": following, "end": end})
-    _insert_on_time(connection, on_time, now, due)
-    _insert(connection, runs, due)
-    if advanced:
-        connection.execute(_ADVANCE, advanced)
+    _insert_on_time(connection, batch.on_time, now, due)
+    _insert(connection, batch.runs, due)
+    if batch.advanced:
+        connection.execute(_ADVANCE, batch.advanced)
+    if batch.counted:
+        connection.execute(_COUNT, batch.counted)
     return due
+
+
+@dataclass
+class _Batch:
+    """What becomes of the jobs that are due: their runs, and when they fire next."""
+
+    now: datetime
+    on_time: list[Row[Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    advanced: list[dict[str, Any]] = field(default_factory=list)
+    counted: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(
+        self,
+        job: Row[Any],
+        fire_times: Sequence[datetime],
+        coalesced: int,
+        following: datetime | None,
+        *,
+        busy: bool,
+    ) -> datetime | None:
+        """Add the runs of a job, and return when it fires next: never, when it is to end now."""
+        queued = 1
+        late = is_too_late(fire_times[0], self.now, job.misfire_grace_time)
+        if [*fire_times] == [job.next_run_time] and not (busy or late):
+            self.on_time.append(job)
+        else:
+            runs = [_claimed_run(job, time, coalesced, self.now, busy=busy) for time in fire_times]
+            runs = _as_many_as_wanted(job, runs)
+            queued = sum(run["state"] is RunState.QUEUED for run in runs)
+            self.runs += runs
+        end = why_finished(job, following, counted=queued)
+        following = None if end else following
+        self.advanced.append({"of_job": job.id, "following": following, "end": end})
+        if job.max_runs is not None and queued:
+            self.counted.append({"of_job": job.id, "counted": queued})
+        return following
+
+
+def _as_many_as_wanted(job: Row[Any], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drop the runs beyond `max_runs`; what is missed or skipped does not count towards it."""
+    if job.max_runs is None:
+        return runs
+    left = job.max_runs - job.runs_counted
+    kept = []
+    for run in runs:
+        if left <= 0:
+            break
+        kept.append(run)
+        left -= run["state"] is RunState.QUEUED
+    return kept
 
 
 def due_fire_times(

@@ -20,8 +20,9 @@ from apscheduler.executors.base import BaseExecutor
 from apscheduler.executors.pool import ThreadPoolExecutor
 
 from dashboard.records import Outcome, RunIdentity
-from dashboard.runcontext import run_task
+from dashboard.runcontext import TIMED_OUT, run_task, timeout_fingerprint
 from dashboard.scheduling.workers import Worker, WorkerDied
+from dashboard.tasks import is_isolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +51,7 @@ class Claim:
     task: str
     parameters: dict[str, Any]
     identity: RunIdentity
+    timeout: float | None = None  # seconds it may take
 
 
 class RunExecutor(BaseExecutor):
@@ -220,6 +222,7 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
             self._sink,
             self._settings,
             cancellation=asked,
+            timeout=claim.timeout,
         )
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
@@ -265,8 +268,12 @@ class ProcessRunExecutor(RunExecutor):
         try:
             # Whoever asks from here on finds the worker and kills it.
             if not asked.is_set():
-                return worker.run(claim.task, claim.parameters, claim.identity, self._sink)
+                what = (claim.task, claim.parameters, claim.identity)
+                return worker.run(*what, self._sink, claim.timeout)
             reason = STOPPED
+        except TimeoutError:
+            worker.kill()
+            return _timed_out(claim, began, time.monotonic() - start)
         except WorkerDied as died:
             reason = str(died)
         finally:
@@ -291,7 +298,8 @@ class ProcessRunExecutor(RunExecutor):
     def _give_back(self, claim: Claim, worker: Worker) -> None:
         with self._workers:
             del self._busy_workers[claim.identity.id]
-            if worker.alive and not self._closed:
+            used_up = is_isolated(claim.task) or self._closed
+            if worker.alive and not used_up:
                 self._idle_workers.append(worker)
                 return
         worker.end(LAST_WORDS)
@@ -336,6 +344,20 @@ def _lost(claim: Claim, reason: str, began: datetime | None = None) -> Outcome:
         finished_at=now,
         duration=None,
         error_message=reason,
+    )
+
+
+def _timed_out(claim: Claim, began: datetime, seconds: float) -> Outcome:
+    told = f"It ran longer than its timeout of {claim.timeout:g} s, so its process was killed."
+    return Outcome(
+        run_id=claim.identity.id,
+        state="failed",
+        started_at=began,
+        finished_at=began + timedelta(seconds=seconds),
+        duration=seconds,
+        error_type=TIMED_OUT,
+        error_message=told,
+        fingerprint=timeout_fingerprint(claim.task),
     )
 
 

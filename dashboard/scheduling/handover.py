@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 -- a dataclass field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, case, func, literal_column, or_, select, text, update
+from sqlalchemy import and_, bindparam, case, func, or_, select, text, update
 
+from dashboard.history.consequences import is_retry, policies, queue_retries, stop_after
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.history.inserts import ROWS_A_QUERY, batches
 from dashboard.records import RunIdentity
@@ -31,7 +32,7 @@ from dashboard.storage.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
@@ -61,6 +62,7 @@ _CANCEL_ASKED = select(Run.id).where(text(CANCEL_ASKED), Run.process == bindpara
 _SEND = (
     update(Run).where(Run.id.in_(bindparam("ids", expanding=True))).values(sent_at=bindparam("now"))
 )
+_OF_ENDED = (Run.id, Run.job_id, Run.scheduled_at, Run.state, Run.origin, Run.requested_by)
 _ANY_QUEUED = select(Run.id).where(text(QUEUED_RUN), Run.sent_at.is_(None)).limit(1)
 
 
@@ -92,11 +94,12 @@ def _waiting() -> Select[Any]:
             Run.origin,
             Job.misfire_grace_time,
             Job.max_instances,
+            Job.timeout,
             running.label("running"),
         )
         .join(Job, Job.id == Run.job_id)
         .where(
-            Run.state == literal_column("'queued'"),  # as the index says it: QUEUED_RUN
+            text(QUEUED_RUN),
             Run.executor == bindparam("of_executor"),
             Run.sent_at.is_(None),
             running < Job.max_instances,
@@ -158,6 +161,7 @@ def hand_over(
                 Claim(
                     task=run.task,
                     parameters=run.parameters,
+                    timeout=run.timeout,
                     identity=RunIdentity(
                         id=run.id,
                         job_id=run.job_id,
@@ -289,6 +293,35 @@ def interrupt_own(connection: Connection, now: datetime, identity: Identity) -> 
     return _interrupt(connection, Run.process == identity.process, now, reason)
 
 
+def miss_unreachable(connection: Connection, now: datetime, executors: Collection[str]) -> None:
+    """End what is queued for executors that there are no more: it would wait for ever."""
+    stuck = connection.execute(
+        update(Run)
+        .where(
+            text(ACTIVE_RUN),
+            Run.state == RunState.QUEUED,
+            Run.executor.not_in(sorted(executors)),
+        )
+        .values(
+            state=RunState.MISSED,
+            reason="There is no executor “" + Run.executor + "” any more to run it.",
+            finished_at=now,
+        )
+        .returning(*_OF_ENDED)
+    ).all()
+    count_finished(connection, _never_begun(stuck, now))
+
+
+def _never_begun(runs: Iterable[Any], now: datetime) -> list[FinishedRun]:
+    """Return runs that were queued and have ended; a retry among them leaves a failure."""
+    return [
+        FinishedRun(
+            run.id, run.job_id, run.state, run.scheduled_at, now, None, gave_up=is_retry(run)
+        )
+        for run in sorted(runs)
+    ]
+
+
 def _interrupt(
     connection: Connection, whose: ColumnElement[bool], now: datetime, reason: str
 ) -> int:
@@ -308,13 +341,24 @@ def _interrupt(
             ),
             finished_at=now,
         )
-        .returning(Run.id, Run.job_id, Run.scheduled_at, Run.state, Run.reason)
+        .returning(Run.id, Run.job_id, Run.attempt, Run.scheduled_at, Run.state, Run.reason)
     ).all()
-    count_finished(
-        connection,
-        [
-            FinishedRun(run.id, run.job_id, run.state, run.scheduled_at, now, None, run.reason)
-            for run in sorted(ended)
-        ],
-    )
+    known = policies(connection, {run.job_id for run in ended})
+    failed = [run for run in ended if run.state is RunState.INTERRUPTED]
+    retried = queue_retries(connection, failed, known, now)
+    finished = [
+        FinishedRun(
+            run.id,
+            run.job_id,
+            run.state,
+            run.scheduled_at,
+            now,
+            None,
+            run.reason,
+            retried=run.id in retried,
+        )
+        for run in sorted(ended)
+    ]
+    finished += stop_after(connection, finished, known)
+    count_finished(connection, finished, known)
     return len(ended)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from apscheduler.job import Job as StockJob
 from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLookupError
-from sqlalchemy import Select, delete, select, text, update
+from sqlalchemy import Select, delete, select
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import DashboardError
-from dashboard.history.health import FinishedRun, count_finished
-from dashboard.scheduling import triggers
-from dashboard.scheduling.claims import NO_MORE_FIRE_TIMES
-from dashboard.storage.models import ACTIVE_RUN, HOST, ID_LENGTH, Job, JobHealth, Run, RunState
+from dashboard.history.consequences import cancel_queued
+from dashboard.history.health import count_finished
+from dashboard.scheduling import lifecycle, triggers
+from dashboard.storage.models import HOST, ID_LENGTH, Job, JobHealth
 from dashboard.tasks import Task, all_tasks, get_task
 
 if TYPE_CHECKING:
@@ -116,22 +116,11 @@ def recheck_jobs(session: Session, now: datetime, executors: Collection[str]) ->
     session.flush()
 
 
-def cancel_queued(session: Session, job_id: str, now: datetime) -> None:
+def cancel_all_queued(session: Session, job_id: str, now: datetime) -> None:
     """End what is queued of a job that is about to be removed: nobody would ever start it."""
-    cancelled = session.execute(
-        update(Run)
-        .where(text(ACTIVE_RUN), Run.job_id == job_id, Run.state == RunState.QUEUED)
-        .values(state=RunState.CANCELLED, finished_at=now, reason="The job was removed.")
-        .returning(Run.id, Run.scheduled_at)
-        .execution_options(synchronize_session=False)
-    ).all()
-    count_finished(
-        session.connection(),
-        [
-            FinishedRun(run.id, job_id, RunState.CANCELLED, run.scheduled_at, now, None)
-            for run in cancelled
-        ],
-    )
+    connection = session.connection()
+    ended = cancel_queued(connection, job_id, "The job was removed.", now, asked_too=True)
+    count_finished(connection, ended)
 
 
 class TableJobStore(BaseJobStore):
@@ -171,9 +160,12 @@ class TableJobStore(BaseJobStore):
         for arguments that do not fit the task.
         """
         now = datetime.now(UTC)
+        task = _task_of(job.func)
         row = Job(
             id=job.id, **_columns(job, self._executors), tags=[], created_at=now, created_by=CODE
         )
+        row.timeout, row.retries = task.timeout, task.retries
+        row.max_runs, row.end_at = None, None
         row.updated_at, row.updated_by = now, CODE
         row.next_run_time = job.next_run_time
         if job.next_run_time is None:
@@ -203,7 +195,7 @@ class TableJobStore(BaseJobStore):
                 if row.next_run_time is not None or rescheduled:
                     _stop(row, now)
             elif row.paused_at is None:
-                row.next_run_time, row.finished_reason = job.next_run_time, None
+                lifecycle.fire_next(row, job.next_run_time)
             row.broken_reason = why_broken(row, self._executors)
             _touch(row, now)
 
@@ -212,10 +204,7 @@ class TableJobStore(BaseJobStore):
         now = datetime.now(UTC)
         with self._database.write() as session:
             row = _locked(session, job_id)
-            row.paused_at = row.paused_by = row.paused_reason = None
-            schedule = triggers.load(row.trigger, timezone=row.timezone)
-            row.next_run_time = schedule.at_or_after(now)
-            row.finished_reason = None if row.next_run_time else NO_MORE_FIRE_TIMES
+            lifecycle.resume(row, now)
             _touch(row, now)
 
     def remove_job(self, job_id: str) -> None:
@@ -230,7 +219,7 @@ class TableJobStore(BaseJobStore):
                 self._remove(session, row)
 
     def _remove(self, session: Session, row: Job) -> None:
-        cancel_queued(session, row.id, datetime.now(UTC))
+        cancel_all_queued(session, row.id, datetime.now(UTC))
         session.execute(delete(JobHealth).where(JobHealth.job_id == row.id))
         session.delete(row)
         session.flush()
@@ -305,9 +294,8 @@ def _stop(row: Job, now: datetime) -> None:
     """Give a job no next run time: paused if there could be one, else finished."""
     row.next_run_time = None
     schedule = triggers.load(row.trigger, timezone=row.timezone)
-    if schedule.at_or_after(now) is None:
-        row.finished_reason = NO_MORE_FIRE_TIMES
-    elif row.paused_at is None:
+    row.finished_reason = lifecycle.why_finished(row, schedule.at_or_after(now))
+    if row.finished_reason is None and row.paused_at is None:
         row.paused_at, row.paused_by = now, CODE
 
 

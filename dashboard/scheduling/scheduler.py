@@ -32,7 +32,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import STATE_RUNNING, STATE_STOPPED
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.scheduling import claims, handover, jobstore
+from dashboard.scheduling import claims, handover, jobstore, waiting
 from dashboard.scheduling.executors import (
     PATIENCE,
     ProcessRunExecutor,
@@ -57,8 +57,8 @@ logger = logging.getLogger(__name__)
 LOOK = 1.0
 """Seconds after which the database is looked at in any case: other processes write too."""
 
-CANCEL_LOOK = 0.25
-"""Seconds between two looks under load for runs that somebody wants to end."""
+RARE_LOOK = 0.25
+"""Seconds between two looks under load at what is rare: cancelled runs, retries to release."""
 
 GAP = 0.010
 """Seconds between two ticks under load. Ticking at every due instant costs four times the CPU."""
@@ -99,7 +99,8 @@ class DashboardScheduler(BackgroundScheduler):
         self._doubtful: dict[str, list[Claim]] = {}  # claims whose commit failed
         self._taken_back: list[Claim] = []  # claims that never began, still `running` in the table
         self._look = min(LOOK, settings.lease_seconds / 4)
-        self._cancels_seen = 0.0  # when, by the monotonic clock, the last look for them was
+        self._cancels_seen = 0.0  # by the monotonic clock: when they were last looked for
+        self._released = 0.0  # likewise, what waits for its moment
         self._worked_at = -math.inf  # by the monotonic clock
         self._hot = True  # the last tick found work: look again without asking first
         self._rows = jobstore.TableJobStore(database, settings.executors)
@@ -190,7 +191,7 @@ class DashboardScheduler(BackgroundScheduler):
     def _stop_cancelled(self, now: float) -> None:
         """End the runs of this process that somebody wants to end, leading or not."""
         busy = [executor for executor in self.executors.values() if executor.in_flight]
-        if not busy or (self._hot and now - self._cancels_seen < CANCEL_LOOK):
+        if not busy or (self._hot and now - self._cancels_seen < RARE_LOOK):
             return
         self._cancels_seen = now
         with self.database.read() as session:
@@ -215,8 +216,8 @@ class DashboardScheduler(BackgroundScheduler):
                 return False
             if self._any_overfull():
                 return True
-            next_due = jobstore.next_due(session)
-            if next_due is not None and next_due <= datetime.now(UTC):
+            next_moment = _next_moment(session)
+            if next_moment is not None and next_moment <= datetime.now(UTC):
                 return True
             free = self._any_free() or self.workforce.waited_for
             return free and handover.anything_queued(session.connection())
@@ -227,11 +228,11 @@ class DashboardScheduler(BackgroundScheduler):
             return self._look
         look = PATIENCE if self._any_overfull() else self._look
         with self.database.read() as session:
-            next_due = jobstore.next_due(session)
+            next_moment = _next_moment(session)
         look = self.workforce.next_look(look)
-        if next_due is None:
+        if next_moment is None:
             return look
-        return min(look, max(0.0, (next_due - datetime.now(UTC)).total_seconds()))
+        return min(look, max(0.0, (next_moment - datetime.now(UTC)).total_seconds()))
 
     def _tick(self) -> bool:
         """Claim what is due, hand over what can start; say whether there may be more at once."""
@@ -260,6 +261,7 @@ class DashboardScheduler(BackgroundScheduler):
             now = datetime.now(UTC)
             if not was_leading:
                 self._take_over(session, now)
+            released = self._release(session, now)
             connection = session.connection()
             due = claims.claim_due(
                 connection,
@@ -278,7 +280,7 @@ class DashboardScheduler(BackgroundScheduler):
             remote = self.workforce.room(connection)
             handed = handover.hand_over(connection, now, free | remote, self.identity)
             handed.add(doubtful)
-            if due.any or handed.any or not was_leading:
+            if released or due.any or handed.any or not was_leading:
                 raise_revision(session)
             self._backlog = handed.more or handover.anything_queued(connection)
             self.workforce.note(handed, backlog=self._backlog)
@@ -298,6 +300,14 @@ class DashboardScheduler(BackgroundScheduler):
             if self.state != STATE_STOPPED and self.leadership.hold(session):
                 self.workforce.look_after(session, datetime.now(UTC))
 
+    def _release(self, session: Session, now: datetime) -> bool:
+        """Queue retries and resume jobs whose time has come; say whether there were any."""
+        clock = time.monotonic()
+        if self._hot and clock - self._released < RARE_LOOK:
+            return False
+        self._released = clock
+        return waiting.release(session, now)
+
     def _in_flight(self) -> list[int]:
         """Return the runs of this process that have not ended, or may yet be started."""
         batches = [executor.in_flight for executor in self.executors.values()]
@@ -311,7 +321,9 @@ class DashboardScheduler(BackgroundScheduler):
 
     def _take_over(self, session: Session, now: datetime) -> None:
         """Set right what the previous leader left, in the transaction that takes the lease."""
-        interrupted = handover.interrupt_orphans(session.connection(), now, self.identity)
+        connection = session.connection()
+        interrupted = handover.interrupt_orphans(connection, now, self.identity)
+        handover.miss_unreachable(connection, now, self.settings.executors)
         jobstore.recheck_jobs(session, now, self.settings.executors)
         logger.info("leading from now on; %d runs were interrupted before", interrupted)
 
@@ -379,3 +391,9 @@ class DashboardScheduler(BackgroundScheduler):
         except SQLAlchemyError:
             # The next leader will find the rows and call them interrupted.
             logger.warning("could not say goodbye to the database", exc_info=True)
+
+
+def _next_moment(session: Session) -> datetime | None:
+    """Return when the next job is due, or what waits for its moment has waited long enough."""
+    moments = jobstore.next_due(session), waiting.next_moment(session.connection())
+    return min((moment for moment in moments if moment is not None), default=None)

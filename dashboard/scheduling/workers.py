@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -57,14 +58,19 @@ class Worker:
         parameters: dict[str, Any],
         identity: RunIdentity,
         sink: RunSink,
+        timeout: float | None = None,
     ) -> Outcome:
-        """Run a task there, pass on what it says, and return how it ended; raises `WorkerDied`."""
+        """Run a task there, pass on what it says, and return how it ended.
+
+        Raises `WorkerDied`, and `TimeoutError` when the task goes on after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
         try:
             self._connection.send((task, parameters, identity))
         except OSError:
             raise WorkerDied(self._how_it_died()) from None
         while True:
-            item = self._receive()
+            item = self._receive(deadline)
             if isinstance(item, Outcome):
                 return item
             sink.emit(item)
@@ -92,8 +98,10 @@ class Worker:
             self.kill()
             self._process.join(timeout)
 
-    def _receive(self) -> Any:
-        while not self._poll(LOOK):
+    def _receive(self, deadline: float | None = None) -> Any:
+        while not self._poll(_patience(deadline)):
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError
             if not self._process.is_alive() and not self._poll(0):
                 raise WorkerDied(self._how_it_died())
         try:
@@ -119,6 +127,10 @@ class Worker:
         else:
             how = f"it ended itself with status {code}"
         return f"Its worker process died: {how}."
+
+
+def _patience(deadline: float | None) -> float:
+    return LOOK if deadline is None else min(LOOK, max(0.0, deadline - time.monotonic()))
 
 
 def kill_tree(pid: int) -> None:

@@ -18,7 +18,8 @@ from dashboard.errors import Conflict, DashboardError, Invalid, NotAllowed, NotF
 from dashboard.history.joblist import list_targets
 from dashboard.history.jobsearch import JobSearch
 from dashboard.services import audit, jobs
-from dashboard.services.jobdata import TAGS, check_tags
+from dashboard.services.joboptions import TAGS
+from dashboard.services.joboptions import tags as check_tags
 from dashboard.services.runs import LARGEST_ID
 from dashboard.storage.models import ID_LENGTH, Bulk, Job, Role
 from dashboard.texts import is_storable, storable

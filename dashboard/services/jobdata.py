@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import FieldError, Invalid
 from dashboard.scheduling import triggers
-from dashboard.settings import CELERY, THREADS
+from dashboard.services import joboptions
+from dashboard.settings import CELERY
 from dashboard.storage.models import ID_LENGTH
 from dashboard.tasks import Task, UnknownTask, get_task
-from dashboard.texts import is_storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,15 +35,19 @@ FIELDS = (
     "coalesce",
     "max_instances",
     "misfire_grace_time",
+    "timeout",
+    "retries",
+    "retry_wait",
+    "max_runs",
+    "stop_on_success",
+    "stop_on_failure",
+    "end_at",
     "tags",
     "notes",
+    "owner",
+    "runbook",
 )
 RESERVED_IDS = ("new", "import", "export", ".", "..")
-MAX_INSTANCES = 1000
-MAX_GRACE = 31_536_000
-NOTES_LENGTH = 20_000
-TAG_LENGTH = 50
-TAGS = 20
 
 
 def check_new(data: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:
@@ -57,14 +61,8 @@ def check_new(data: Mapping[str, Any], settings: Settings, now: datetime) -> dic
     checks.run("name", lambda: _name(data.get("name") or (task.name if task else "job")))
     checks.run("parameters", lambda: _parameters(task, data.get("parameters")))
     checks.schedule(data.get("trigger"))
-    executor = data.get("executor") or (task.executor if task else THREADS)
-    checks.run("executor", lambda: _executor(executor, settings))
-    checks.run("coalesce", lambda: _flag(data.get("coalesce", True)))
-    checks.run("max_instances", lambda: _whole(data.get("max_instances", 1), 1, MAX_INSTANCES))
-    grace = data.get("misfire_grace_time", settings.misfire_grace)
-    checks.run("misfire_grace_time", lambda: _grace(grace))
-    checks.run("tags", lambda: check_tags(data.get("tags") or []))
-    checks.run("notes", lambda: _notes(data.get("notes") or ""))
+    checks.options(joboptions.of_new_job(data, task, settings.misfire_grace))
+    checks.end_at(data.get("end_at"), settings.timezone)
     return checks.values_or_raise()
 
 
@@ -87,18 +85,11 @@ def check_change(
         finished = job.next_run_time is None and job.paused_at is None
         readable = isinstance(job.trigger, dict)
         checks.schedule(data["trigger"], unless=job.trigger if readable and not finished else None)
-    simple: dict[str, Callable[[Any], Any]] = {
-        "name": _name,
-        "executor": lambda value: _executor(value, settings),
-        "coalesce": _flag,
-        "max_instances": lambda value: _whole(value, 1, MAX_INSTANCES),
-        "misfire_grace_time": _grace,
-        "tags": check_tags,
-        "notes": _notes,
-    }
-    for name, check in simple.items():
-        if name in data:
-            checks.run(name, partial(check, data[name]))
+    if "name" in data:
+        checks.run("name", lambda: _name(data["name"]))
+    checks.options(data)
+    if "end_at" in data:
+        checks.end_at(data["end_at"], job.timezone)
     return checks.values_or_raise()
 
 
@@ -128,6 +119,19 @@ class _Checks:
             self._errors += error.errors
         except ValueError as error:
             self.complain(field, str(error))
+
+    def options(self, given: Mapping[str, Any]) -> None:
+        """Check those of the options that are given."""
+        for name, check in joboptions.CHECKS.items():
+            if name in given:
+                self.run(name, partial(check, given[name]))
+        if "executor" in given:
+            self.run("executor", lambda: _executor(given["executor"], self._settings))
+
+    def end_at(self, given: object, timezone: str) -> None:
+        """Check the last moment to fire, by the clocks of the trigger's zone."""
+        zone = str(self._values.get("timezone", timezone))
+        self.run("end_at", lambda: joboptions.end_at(given, zone))
 
     def task(self, name: object) -> Task | None:
         if not isinstance(name, str) or not name:
@@ -224,53 +228,3 @@ def _executor(value: object, settings: Settings) -> str:
         needed = "CELERY_QUEUES" if settings.celery_broker else "CELERY_BROKER"
         message = f"“{value[:50]}” is not set up here: it needs the setting DASHBOARD_{needed}."
     raise ValueError(message)
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        message = "This is true or false."
-        raise ValueError(message)
-    return value
-
-
-def _whole(value: object, least: int, most: int) -> int:
-    message = f"This is a whole number from {least:,} to {most:,}."
-    if isinstance(value, str) and re.fullmatch(r"\s*\d{1,12}\s*", value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(message)
-    return value
-
-
-def _grace(value: object) -> int | None:
-    if value is None or value == "":
-        return None
-    return _whole(value, 1, MAX_GRACE)
-
-
-def check_tags(value: object) -> list[str]:
-    """Return tags as they are kept, or raise `ValueError` with a sentence."""
-    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
-        message = "Tags are a list of words."
-        raise ValueError(message)
-    tags = sorted({tag.strip() for tag in value} - {""})
-    if len(tags) > TAGS:
-        message = f"A job has at most {TAGS} tags."
-        raise ValueError(message)
-    for tag in tags:
-        if len(tag) > TAG_LENGTH or not tag.isprintable() or re.search(r"[\s,:\"]", tag):
-            message = (
-                f"A tag is one word of at most {TAG_LENGTH} characters, without , : or quotes."
-            )
-            raise ValueError(message)
-    return tags
-
-
-def _notes(value: object) -> str:
-    if not isinstance(value, str) or len(value) > NOTES_LENGTH:
-        message = f"Notes are text of at most {NOTES_LENGTH:,} characters."
-        raise ValueError(message)
-    if not is_storable(value):
-        message = "Notes contain a character that cannot be stored."
-        raise ValueError(message)
-    return value.replace("\r\n", "\n")

@@ -35,7 +35,7 @@ from dashboard.history.jobsearch import JobSearch
 from dashboard.scheduling import triggers
 from dashboard.services.jobdata import FIELDS
 from dashboard.services.jobs import require_own
-from dashboard.storage.models import HOST, Job
+from dashboard.storage.models import HOST, RETRY_WAIT, Job
 from dashboard.texts import is_storable, storable
 
 if TYPE_CHECKING:
@@ -53,7 +53,18 @@ KINDS = {"yaml": "application/yaml", "json": "application/json"}
 
 _HEAD = {"format": FORMAT, "version": VERSION}
 _STATE_FIELDS = ("paused", "paused_reason", "finished")
-_DEFAULTS: dict[str, Any] = {"parameters": {}, "tags": [], "notes": ""}
+_DEFAULTS: dict[str, Any] = {
+    "parameters": {},
+    "retry_wait": RETRY_WAIT,
+    "max_runs": None,
+    "stop_on_success": False,
+    "stop_on_failure": False,
+    "end_at": None,
+    "tags": [],
+    "notes": "",
+    "owner": "",
+    "runbook": "",
+}
 """Fields that are left out where they have their default, which is the same in any dashboard."""
 _CHUNK = 500
 
@@ -102,6 +113,7 @@ def job_document(job: Job) -> dict[str, Any]:
     """Return a job as it stands in a file: what people set, and whether it is paused or over."""
     values = {name: getattr(job, name) for name in FIELDS}
     values["trigger"] = portable_trigger(job.trigger, job.timezone)
+    values["end_at"] = job.end_at.isoformat() if job.end_at else None
     document = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in values.items()

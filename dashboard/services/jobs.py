@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.errors import AlreadyRunning, Conflict, DuplicateId, JobNotFound, StaleEdit
-from dashboard.scheduling import triggers
-from dashboard.scheduling.claims import NO_MORE_FIRE_TIMES
-from dashboard.scheduling.jobstore import cancel_queued, why_broken
+from dashboard.errors import (
+    AlreadyRunning,
+    Conflict,
+    DuplicateId,
+    Invalid,
+    JobNotFound,
+    StaleEdit,
+)
+from dashboard.scheduling import lifecycle
+from dashboard.scheduling.jobstore import cancel_all_queued, why_broken
 from dashboard.services import audit
 from dashboard.services.jobdata import FIELDS, check_change, check_new, id_from_name
+from dashboard.services.joboptions import STOPS
 from dashboard.storage.models import (
     ACTIVE_RUN,
     HOST,
@@ -96,7 +103,8 @@ def create_job(
         actor.require(Role.ADMIN)
         values = check_new(data, settings, now)
         values["id"] = values["id"] or free_id(session, id_from_name(values["name"]))
-        job = Job(**values, created_at=now, created_by=actor.name)
+        job = Job(**values, runs_counted=0, created_at=now, created_by=actor.name)
+        lifecycle.fire_next(job, job.next_run_time)
         job.updated_at, job.updated_by = now, actor.name
         session.add(job)
         try:
@@ -132,48 +140,79 @@ def change_job(
         require_own(job)
         before = snapshot(job)
         values = check_change(job, data, settings, now)
-        next_run_time = values.pop("next_run_time", None)
-        for name, value in values.items():
-            setattr(job, name, value)
-        if "trigger" in values:
-            job.finished_reason = None
-            job.next_run_time = None if job.paused_at else next_run_time
+        _apply(job, values, now)
         job.broken_reason = why_broken(job, settings.executors)
         _touch(job, actor, now)
         entry.difference(before, snapshot(job))
     return job
 
 
-def pause_job(session: Session, job_id: str, *, reason: str | None = None, actor: Actor) -> Job:
-    """Stop a job from firing until somebody resumes it. Pausing a paused job changes nothing."""
+def _apply(job: Job, values: dict[str, Any], now: datetime) -> None:
+    """Give a job new values. What says when it is finished holds from now on.
+
+    A new trigger begins anew; a new limit of runs counts from now on where there was none.
+    """
+    next_run_time = values.pop("next_run_time", None)
+    if "trigger" in values or job.max_runs is None:
+        job.runs_counted = 0
+    for name, value in values.items():
+        setattr(job, name, value)
+    if "trigger" in values:
+        job.finished_reason = job.next_run_time = None
+        if job.paused_at is None:
+            lifecycle.fire_next(job, next_run_time)
+    elif job.paused_at is None and not values.keys().isdisjoint(STOPS):
+        if job.next_run_time is None:
+            lifecycle.fire_from(job, now)
+        else:
+            lifecycle.fire_next(job, job.next_run_time)
+
+
+def pause_job(
+    session: Session,
+    job_id: str,
+    *,
+    reason: str | None = None,
+    until: datetime | None = None,
+    actor: Actor,
+) -> Job:
+    """Stop a job from firing until somebody resumes it, or by itself at `until`.
+
+    Pausing a paused job changes nothing but that moment, if one is given. Raises `Invalid` for a
+    moment that is past.
+    """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.pause", job_id) as entry:
         actor.require(Role.OPERATOR)
         job = locked_job(session, job_id)
+        if until is not None and until <= now:
+            raise Invalid.one("until", "This moment is past; choose one that is yet to come.")
         if job.paused_at is None:
             job.paused_at, job.paused_by = now, actor.name
             job.paused_reason = storable((reason or "").strip())[:2000] or None
-            job.next_run_time = None
+            job.next_run_time, job.resume_at = None, until
+            _touch(job, actor, now)
+        elif until is not None and until != job.resume_at:
+            job.resume_at = until
             _touch(job, actor, now)
         entry.detail["reason"] = job.paused_reason
+        if job.resume_at is not None:
+            entry.detail["until"] = job.resume_at.isoformat()
     return job
 
 
 def resume_job(session: Session, job_id: str, *, actor: Actor) -> Job:
-    """Let a paused job fire again, from its next fire time on.
+    """Let a paused job fire again, from its next fire time on, or a finished one that may.
 
     A job whose trigger has none left is finished, not removed. Fire times that passed while it
-    was paused are not made up for.
+    was paused are not made up for. A finished job counts its runs anew.
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.resume", job_id):
         actor.require(Role.OPERATOR)
         job = locked_job(session, job_id)
-        if job.paused_at is not None:
-            schedule = triggers.kept(job.trigger, timezone=job.timezone)
-            job.paused_at = job.paused_by = job.paused_reason = None
-            job.next_run_time = schedule.at_or_after(now)
-            job.finished_reason = None if job.next_run_time else NO_MORE_FIRE_TIMES
+        if job.paused_at is not None or job.next_run_time is None:
+            lifecycle.resume(job, now)
             _touch(job, actor, now)
     return job
 
@@ -188,7 +227,7 @@ def remove_job(session: Session, job_id: str, *, actor: Actor) -> None:
         actor.require(Role.ADMIN)
         job = locked_job(session, job_id)
         entry.detail["job"] = row_as_json(job)
-        cancel_queued(session, job_id, now)
+        cancel_all_queued(session, job_id, now)
         health = session.get(JobHealth, job_id)
         if health is not None:
             # The strip of its runs can be made again from them.
@@ -263,7 +302,9 @@ def queue_run(
 def require_instance(session: Session, job: Job) -> None:
     """Raise `AlreadyRunning` unless one more run of `job` may be queued."""
     active = session.scalar(
-        select(func.count()).select_from(Run).where(text(ACTIVE_RUN), Run.job_id == job.id)
+        select(func.count())
+        .select_from(Run)
+        .where(text(ACTIVE_RUN), Run.job_id == job.id, Run.not_before.is_(None))
     )
     if (active or 0) >= job.max_instances:
         raise AlreadyRunning(job.id, job.max_instances)
@@ -271,7 +312,9 @@ def require_instance(session: Session, job: Job) -> None:
 
 def snapshot(job: Job) -> dict[str, Any]:
     """Return a job as people know it, as JSON: the audit log notes how that changes."""
-    return {name: getattr(job, name) for name in FIELDS} | {"paused": job.paused_at is not None}
+    values = {name: getattr(job, name) for name in FIELDS}
+    values["end_at"] = job.end_at.isoformat() if job.end_at else None
+    return values | {"paused": job.paused_at is not None}
 
 
 def _touch(job: Job, actor: Actor, now: datetime) -> None:

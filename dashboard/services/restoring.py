@@ -10,8 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from dashboard.errors import Conflict, Invalid, NotFound
 from dashboard.history.health import bring_back_health
 from dashboard.history.removed import UNDO_DAYS, last_removal
-from dashboard.scheduling import triggers
-from dashboard.scheduling.claims import NO_MORE_FIRE_TIMES
+from dashboard.scheduling import lifecycle
 from dashboard.scheduling.jobstore import why_broken
 from dashboard.services import audit
 from dashboard.storage.models import Audit, Job, Role
@@ -92,10 +91,9 @@ def _taken(job_id: str) -> Conflict:
 def _schedule(job: Job, settings: Settings, now: datetime) -> None:
     """Let a job that came back fire from now on, if it may fire at all."""
     job.broken_reason = why_broken(job, settings.executors)
-    if job.paused_at is not None:
+    if job.paused_at is not None or job.finished_reason is not None:
         return
     try:
-        job.next_run_time = triggers.load(job.trigger, timezone=job.timezone).at_or_after(now)
+        lifecycle.fire_from(job, now)
     except Invalid:
         return  # broken, which is said already
-    job.finished_reason = None if job.next_run_time else job.finished_reason or NO_MORE_FIRE_TIMES

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from dashboard.errors import Conflict, JobNotFound, RunNotFound
+from dashboard.history.consequences import is_retry
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.services import audit
 from dashboard.services.jobs import locked_job, queue_run, require_instance
-from dashboard.storage.models import ACTIVE, Origin, Role, Run, RunState
+from dashboard.storage.models import ACTIVE, WAITING_RUN, Origin, Role, Run, RunState
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -58,14 +59,16 @@ def cancel_run(session: Session, run_id: int, *, actor: Actor) -> Run:
 def _cancel_queued(session: Session, run: Run, now: datetime, actor: Actor) -> None:
     run.state, run.finished_at = RunState.CANCELLED, now
     run.reason = f"Cancelled by {actor.name} before it began."
-    ended = FinishedRun(run.id, run.job_id, run.state, run.scheduled_at, now, None)
+    gave_up = is_retry(run)
+    ended = FinishedRun(run.id, run.job_id, run.state, run.scheduled_at, now, None, gave_up=gave_up)
     count_finished(session.connection(), [ended])
 
 
 def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
     """Run once more what `run_id` was, as the next attempt of the same fire time.
 
-    It uses the parameters of the old run and the job's present task and executor. Raises
+    It uses the parameters of the old run and the job's present task and executor. Where the next
+    attempt waits already for its moment, it need not wait any longer. Raises
     `RunNotFound`, `JobNotFound` when the job was removed, `Conflict` while it has not ended or the
     job is broken, `AlreadyRunning`.
     """
@@ -73,7 +76,7 @@ def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
     with audit.action(session, actor, "run.retry", str(run_id)) as entry:
         actor.require(Role.OPERATOR)
         run = get_run(session, run_id)
-        if run.state in ACTIVE:
+        if run.state in ACTIVE and run.not_before is None:
             message = f"Run {run_id} has not ended yet (it is {run.state.value})."
             raise Conflict(message)
         try:
@@ -84,6 +87,12 @@ def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
         if job.broken_reason is not None:
             message = f"Job “{job.id}” cannot run: {job.broken_reason}"
             raise Conflict(message)
+        waiting = _waiting_retry(session, run)
+        if waiting is not None:
+            waiting.not_before, waiting.requested_by = None, actor.name
+            entry.detail |= {"job": job.id, "run": waiting.id, "attempt": waiting.attempt}
+            session.flush()
+            return waiting
         require_instance(session, job)
         same = Run.job_id == run.job_id, Run.scheduled_at == run.scheduled_at
         last = session.scalar(select(func.max(Run.attempt)).where(*same)) or run.attempt
@@ -99,3 +108,12 @@ def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
         )
         entry.detail |= {"job": job.id, "run": retry.id, "attempt": retry.attempt}
     return retry
+
+
+def _waiting_retry(session: Session, run: Run) -> Run | None:
+    """Return the next attempt of a run's fire time, if it is waiting for its moment."""
+    return session.scalar(
+        select(Run)
+        .where(text(WAITING_RUN), Run.job_id == run.job_id, Run.scheduled_at == run.scheduled_at)
+        .with_for_update()
+    )

@@ -158,42 +158,19 @@ JOB_ID = Field(
     help="How addresses, scripts and the log know the job; it cannot be changed later."
     " Empty: made from the name.",
 )
-EXECUTOR = Field(
-    "executor",
-    "Executor",
-    "select",
-    "Where its runs go. Threads share the dashboard's process: right for tasks that wait for"
-    " network or disk. Processes are for tasks that compute: they cannot slow the others down."
-    " Celery sends them to workers, which may be other machines.",
-)
-COALESCE = Field(
-    "coalesce",
-    "Coalesce",
-    "checkbox",
-    "When several fire times have piled up, after downtime say, they become one run. Otherwise"
-    " each of them gets a run of its own.",
-)
-MAX_INSTANCES = Field(
-    "max_instances",
-    "Max instances",
-    "integer",
-    "So many runs of this job may be queued or running at once. A fire time beyond that is"
-    " recorded as skipped, and nothing runs for it.",
-    required=True,
-)
-MISFIRE_GRACE_TIME = Field(
-    "misfire_grace_time",
-    "Misfire grace time",
-    "integer",
-    "A run that could not begin within so many seconds of its fire time is recorded as missed."
-    " Empty: it runs however late it is.",
-)
 TAGS = Field("tags", "Tags", help="Words to find it by, with spaces or commas between them.")
 NOTES = Field(
     "notes",
     "Notes",
     "textarea",
-    "What somebody should know who is woken up because of it; a link to its runbook.",
+    "What somebody should know who is woken up because of it.",
 )
-ABOUT = (TAGS, NOTES)
-OPTIONS = (EXECUTOR, COALESCE, MAX_INSTANCES, MISFIRE_GRACE_TIME)
+OWNER = Field("owner", "Owner", help="Whom to ask about it: a person, a team, a channel.")
+RUNBOOK = Field(
+    "runbook",
+    "Runbook",
+    "code",
+    "The address of the page that says what to do when it fails.",
+    placeholder="https://",
+)
+ABOUT = (TAGS, OWNER, RUNBOOK, NOTES)

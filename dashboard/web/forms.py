@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from dashboard.errors import FieldError, Invalid
 from dashboard.settings import PROCESSES, THREADS
 from dashboard.tasks import UnknownTask, all_tasks, get_task
-from dashboard.web import triggerforms
-from dashboard.web.formfields import ABOUT, EXECUTOR, JOB_ID, NAME, OPTIONS, Field
+from dashboard.web import optionforms, triggerforms
+from dashboard.web.formfields import ABOUT, JOB_ID, NAME, Field
+from dashboard.web.optionforms import FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
     from dashboard.settings import Settings
     from dashboard.storage.models import Job
     from dashboard.tasks import Task
+    from dashboard.web.optionforms import Group
 
 Texts = dict[str, str]
 
 _AT_A_GLANCE = 8
-_PLAIN = ("task", "name", "id", "executor", "max_instances", "misfire_grace_time", "notes")
-PARTS = frozenset({*_PLAIN, "parameters", "trigger", "coalesce", "tags"})
+_PLAIN = (
+    "task", "name", "id", "executor", "max_instances", "misfire_grace_time", "timeout", "retries",
+    "retry_wait", "max_runs", "end_at", "notes", "owner", "runbook",
+)  # fmt: skip
+PARTS = frozenset({*_PLAIN, *FLAGS, "parameters", "trigger", "tags"})
 """The keys of a job that the form fills."""
 
 
@@ -121,25 +126,12 @@ class JobForm:
         """The fields for people only."""
         return ABOUT
 
-    @property
-    def options(self) -> tuple[Field, ...]:
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
         """The fields that have good defaults."""
-        choices = tuple((name, name) for name in self.executors)
-        if self.is_new:
-            choices = (("", "as the task says"), *choices)
-        return (replace(EXECUTOR, choices=choices), *OPTIONS[1:])
-
-    @property
-    def options_in_words(self) -> str:
-        """The options as they stand, in short."""
-        executor, coalesce, instances, grace = (self.text(option) for option in OPTIONS)
-        words = (
-            executor or "executor as the task says",
-            "coalesce" if coalesce == "true" else "no coalesce",
-            f"max instances {instances or '?'}",
-            f"misfire grace time {grace} s" if grace else "never too late",
+        return optionforms.groups(
+            self.texts, self.task, executors=self.executors, is_new=self.is_new
         )
-        return ", ".join(words)
 
     @cached_property
     def shown(self) -> tuple[Field, ...]:
@@ -148,7 +140,8 @@ class JobForm:
         if self.trigger_only:
             return trigger
         return (
-            self.task_field, *self.parameters, *trigger, *self.identity, *ABOUT, *self.options
+            self.task_field, *self.parameters, *trigger, *self.identity, *ABOUT,
+            *(each for group in self.groups for each in group.fields),
         )  # fmt: skip
 
     @cached_property
@@ -257,9 +250,7 @@ def new_texts(settings: Settings) -> Texts:
     return {
         "trigger.type": "interval",
         "trigger.timezone": settings.timezone,
-        "coalesce": "true",
-        "max_instances": "1",
-        "misfire_grace_time": str(settings.misfire_grace),
+        **optionforms.new_texts(settings),
     }
 
 
@@ -270,14 +261,12 @@ def job_texts(job: Job) -> Texts:
         parameters = task.parameters.to_form(job.parameters)
     else:  # kept as they are, for a task that takes the same
         parameters = {name: _plain(value) for name, value in job.parameters.items()}
-    grace = job.misfire_grace_time
     return {
         "task": job.task,
         "name": job.name,
-        "executor": job.executor,
-        "coalesce": "true" if job.coalesce else "false",
-        "max_instances": str(job.max_instances),
-        "misfire_grace_time": "" if grace is None else str(grace),
+        **optionforms.job_texts(job),
+        "owner": job.owner,
+        "runbook": job.runbook,
         "tags": ", ".join(job.tags),
         "notes": job.notes,
         **{f"parameters.{name}": text for name, text in parameters.items()},
@@ -329,8 +318,7 @@ def job_data(
     Only `keys` of the job are looked at. One with a fault is left out of the JSON.
     """
     data: dict[str, Any] = {name: texts[name] for name in _PLAIN if name in texts}
-    if "coalesce" in texts:
-        data["coalesce"] = texts["coalesce"] == "true"
+    data |= {name: texts[name] == "true" for name in FLAGS if name in texts}
     if "tags" in texts:
         data["tags"] = [tag for tag in re.split(r"[\s,]+", texts["tags"]) if tag]
     data["parameters"], faults = _parameters(texts)

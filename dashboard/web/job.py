@@ -27,6 +27,7 @@ from dashboard.storage.models import ACTIVE, Role
 from dashboard.web.access import current_actor, role
 from dashboard.web.audit import JobChange
 from dashboard.web.charts import duration_chart
+from dashboard.web.filters import absolute
 from dashboard.web.forms import parameter_fields, task_named
 from dashboard.web.rendering import (
     done,
@@ -36,10 +37,12 @@ from dashboard.web.rendering import (
     render,
     wants_partial,
 )
+from dashboard.web.run_filter import read_moment
 from dashboard.web.run_form import given_parameters, run_form
 from dashboard.web.runs import table_rows
 from dashboard.web.state import dashboard_state
 from dashboard.web.strips import success_rate
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,8 +170,11 @@ def pause(job_id: str) -> AnyResponse:
     """Keep a job from firing."""
     with dashboard_state().change() as session:
         reason = request.form.get("reason")
-        job = jobs.pause_job(session, job_id, reason=reason, actor=current_actor())
+        until = read_until(request.form.get("until", ""))
+        job = jobs.pause_job(session, job_id, reason=reason, until=until, actor=current_actor())
         message = f"“{job.name}” is paused: it does not fire until somebody resumes it."
+        if job.resume_at is not None:
+            message = f"“{job.name}” is paused until {absolute(job.resume_at)}."
     return _done(job_id, message)
 
 
@@ -180,7 +186,7 @@ def resume(job_id: str) -> AnyResponse:
         job = jobs.resume_job(session, job_id, actor=current_actor())
         message = f"“{job.name}” is resumed."
         if job.next_run_time is None:
-            message += " Its trigger has no further fire time, so it is finished."
+            message = f"“{job.name}” is finished. {job.finished_reason}"
     return _done(job_id, message)
 
 
@@ -254,6 +260,7 @@ def _about(job: Job) -> dict[str, Any]:
     schedule = _schedule(job)
     return {
         "job": job,
+        "may_go_on": _may_go_on(job, schedule, datetime.now(UTC)),
         "schedule": schedule,
         "fire_times": _fire_times(job, schedule, datetime.now(UTC)),
         "takes_parameters": bool(parameter_fields(task_named(job.task))),
@@ -261,6 +268,14 @@ def _about(job: Job) -> dict[str, Any]:
         "parameters": show_parameters(job.parameters),
         "notes": list(split_notes(job.notes)),
     }
+
+
+def _may_go_on(job: Job, schedule: Schedule | None, now: datetime) -> bool:
+    """Say whether a finished job would fire again if somebody resumed it."""
+    if schedule is None or job.broken_reason is not None or job.paused_at is not None:
+        return False
+    following = schedule.at_or_after(now) if job.next_run_time is None else None
+    return following is not None and (job.end_at is None or following <= job.end_at)
 
 
 def _schedule(job: Job) -> Schedule | None:
@@ -286,6 +301,16 @@ def _fire_times(job: Job, schedule: Schedule | None, now: datetime) -> list[Fire
     return [
         FireTime(moment, f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}") for moment in moments
     ]
+
+
+def read_until(text: str) -> datetime | None:
+    """Read when a paused job resumes by itself; raises `Invalid`."""
+    if not text.strip():
+        return None
+    try:
+        return read_moment(text, display_zone(), datetime.now(UTC))
+    except (ValueError, OverflowError) as error:
+        raise Invalid.one("until", str(error)) from error
 
 
 def show_parameters(parameters: dict[str, Any]) -> list[tuple[str, str]]:

@@ -65,6 +65,7 @@ def templates() -> Environment:
         theme=theme,
         url_for=url_for,
         visit=current_visit,
+        zone_name=lambda: display_zone().key,
     )
     return environment
 

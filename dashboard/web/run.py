@@ -12,7 +12,7 @@ from dashboard.errors import Invalid
 from dashboard.history import queries
 from dashboard.history.verdicts import is_slow
 from dashboard.services import runs
-from dashboard.storage.models import ACTIVE, Role, RunState
+from dashboard.storage.models import ACTIVE, PROBLEMS, Role, RunState
 from dashboard.web.access import current_actor, role
 from dashboard.web.job import show_parameters
 from dashboard.web.rendering import (
@@ -94,10 +94,16 @@ def show(run_id: int) -> Response:
             return unchanged
         detail = queries.get_run(session, run_id)
         steps = queries.list_steps(session, run_id)
+        attempts = _attempts(session, detail)
         # The log has a poll of its own, which fetches new lines only.
         lines = None if wants_partial() else _read_log(session, detail.run, request.args)
     return render(
-        "run/page.html", partial="run/_run.html", etag=etag, log=lines, **_about(detail, steps)
+        "run/page.html",
+        partial="run/_run.html",
+        etag=etag,
+        log=lines,
+        attempts=attempts,
+        **_about(detail, steps),
     )
 
 
@@ -131,6 +137,8 @@ def retry(run_id: int) -> AnyResponse:
         again = runs.retry_run(session, run_id, actor=current_actor())
         url = url_for("dashboard.run.show", run_id=again.id)
         message = f"Run {again.id} is queued: attempt {again.attempt} of run {run_id}."
+        if again.id == run_id:
+            message = f"Run {run_id} begins now."
     return done(url, message, leave=True)
 
 
@@ -155,6 +163,22 @@ def cancel(run_id: int) -> AnyResponse:
     return done(url_for("dashboard.run.show", run_id=run_id), message, leave=asked_on_a_page)
 
 
+def _attempts(session: Session, detail: RunDetail) -> list[queries.Attempt]:
+    """Return the attempts that this run is one of; none where it is the only one there can be."""
+    run = detail.run
+    alone = run.attempt == 1 and run.state not in PROBLEMS
+    found = [] if alone else queries.list_attempts(session, run)
+    return found if len(found) > 1 else []
+
+
+def _overrun(detail: RunDetail, now: datetime) -> float | None:
+    """Return the timeout that a running run has exceeded, in seconds."""
+    run, timeout = detail.run, detail.timeout
+    if run.state is not RunState.RUNNING or run.started_at is None or timeout is None:
+        return None
+    return timeout if (now - run.started_at).total_seconds() > timeout else None
+
+
 def _about(detail: RunDetail, steps: Sequence[RunStep]) -> dict[str, Any]:
     run, now = detail.run, datetime.now(UTC)
     active = run.state in ACTIVE
@@ -163,6 +187,7 @@ def _about(detail: RunDetail, steps: Sequence[RunStep]) -> dict[str, Any]:
         "detail": detail,
         "run": run,
         "active": active,
+        "overrun": _overrun(detail, now),
         "delay": delay_of(run),
         "slow": is_slow(run.duration, usual, detail.long_duration),
         "times_usual": run.duration / usual if run.duration and usual else None,

@@ -140,8 +140,15 @@ def _row(run: ListedRun, runs: str, jobs: str, clock: Clock) -> RunRow:
         running_since=iso(since) if since else "",
         bar=duration_bar(run.duration, run.usual_duration, run.long_duration),
         origin=ORIGINS[run.origin],
-        why=_why(run),
+        why=_why(run) or _clip(_waits(run, clock)),
     )
+
+
+def _waits(run: ListedRun, clock: Clock) -> str | None:
+    """Say what a retry waits for."""
+    if run.state is not RunState.QUEUED or run.not_before is None:
+        return None
+    return f"It is tried again at {clock.write(run.not_before).absolute}."
 
 
 def _length(seconds: float | None) -> str:

@@ -31,7 +31,7 @@ from dashboard.storage.models import (
     Silence,
 )
 from tests.factories import all_rows, empty, new_run
-from tests.rows import EPOCH
+from tests.rows import EPOCH, make_job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,19 @@ def finished(number: int, state: RunState = SUCCEEDED, **values: Any) -> Finishe
         "duration": 1.0 if state in {SUCCEEDED, FAILED} else None,
     }
     return FinishedRun(run_id=number, state=state, **(defaults | values))
+
+
+@pytest.fixture(autouse=True)
+def _jobs(request: pytest.FixtureRequest) -> None:
+    """Let there be the jobs that runs are counted for: a removed one has no health."""
+    if "database" in request.fixturenames:
+        database: Database = request.getfixturevalue("database")
+        add_jobs(database, *"abc", *(f"j{number}" for number in range(120)))
+
+
+def add_jobs(database: Database, *job_ids: str) -> None:
+    with database.write() as session:
+        session.add_all(make_job(job_id) for job_id in job_ids)
 
 
 def count(database: Database, *runs: FinishedRun) -> None:
@@ -135,6 +148,29 @@ class TestHealth:
         assert len(rows) == 120
         assert all(len(row.recent) == 3 for row in rows)
 
+    def test_a_job_that_was_removed_has_none(self, database: Database) -> None:
+        count(database, finished(1, job_id="removed"), finished(2))
+        with database.read() as session:
+            assert session.scalars(select(JobHealth.job_id)).all() == ["a"]
+        assert stats_of(database, "removed")[0].succeeded == 1
+
+    def test_a_failed_attempt_that_is_tried_again_is_no_failure_yet(
+        self, database: Database
+    ) -> None:
+        count(database, finished(1, FAILED, error="no", retried=True))
+        row = health_of(database)
+        assert (row.consecutive_failures, row.failing_since) == (0, None)
+        assert (row.last_state, row.last_error) == (FAILED, "no")
+        count(database, finished(2, FAILED, error="again no"))
+        assert health_of(database).consecutive_failures == 1
+
+    def test_a_retry_that_never_begins_leaves_a_failure(self, database: Database) -> None:
+        count(database, finished(1, FAILED, error="no", retried=True))
+        count(database, finished(2, RunState.CANCELLED, gave_up=True))
+        row = health_of(database)
+        assert (row.consecutive_failures, row.last_error) == (1, "no")
+        assert row.failing_since == EPOCH + timedelta(seconds=2)
+
     def test_nothing_is_nothing(self, database: Database) -> None:
         count(database)
         assert all_rows(database) == ([], [], [])
@@ -209,6 +245,7 @@ def test_health_and_statistics_are_what_a_recount_of_the_rows_gives(
     database: Database, groups: Sequence[Sequence[tuple[str, RunState, int, float]]]
 ) -> None:
     empty(database)
+    add_jobs(database, *"abc")
     second = 0
     for group in groups:
         with database.write() as session:

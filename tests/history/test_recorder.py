@@ -62,6 +62,11 @@ def add_run(database: Database, job_id: str = "a", second: int = 0, **values: An
         return run.id
 
 
+def add_job(database: Database, **values: Any) -> None:
+    with database.write() as session:
+        session.add(make_job("a", **values))
+
+
 def outcome(run_id: int, state: State = "succeeded", **values: Any) -> Outcome:
     start = EPOCH + timedelta(seconds=1)
     return replace(Outcome(run_id, state, start, start + timedelta(seconds=2), 2.0), **values)
@@ -95,6 +100,7 @@ def lines_of(database: Database, run_id: int) -> list[tuple[int, str]]:
 
 class TestOutcomes:
     def test_a_success(self, database: Database, recorder: Recorder) -> None:
+        add_job(database)
         run_id = add_run(database)
         end(recorder, outcome(run_id, result="7"))
         run = run_of(database, run_id)
@@ -112,6 +118,7 @@ class TestOutcomes:
             ]
 
     def test_a_failure(self, database: Database, recorder: Recorder) -> None:
+        add_job(database)
         run_id = add_run(database)
         told = {
             "error_type": "ValueError",

@@ -427,6 +427,8 @@ class TestJitter:
 
 class TestOrphans:
     def test_runs_of_others_are_interrupted_own_and_queued_ones_are_not(self, desk: Desk) -> None:
+        with desk.database.write() as session:
+            session.add(make_job("nightly"))
         desk.add_run("nightly", 1, state=RunState.RUNNING, process="dead")
         desk.add_run("nightly", 2, state=RunState.RUNNING, process=IDENTITY.process)
         desk.add_run("nightly", 3, state=RunState.QUEUED)
@@ -446,6 +448,7 @@ class TestOrphans:
 
     def test_hundreds_at_once(self, desk: Desk) -> None:
         with desk.database.write() as session:
+            session.add_all(make_job(f"j{n}") for n in range(7))
             session.add_all(
                 new_run(f"j{n % 7}", n, state=RunState.RUNNING, process="dead")
                 for n in range(1, 1101)

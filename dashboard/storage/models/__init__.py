@@ -20,7 +20,7 @@ from dashboard.storage.models.health import (
     JobHealth,
     RunStats,
 )
-from dashboard.storage.models.jobs import Job
+from dashboard.storage.models.jobs import RETRY_WAIT, Job
 from dashboard.storage.models.people import Audit, SignIn, SignInFailure, User
 from dashboard.storage.models.processes import Lease, Process, Revision, SchedulerLife
 from dashboard.storage.models.runs import Run, RunLog, RunStep
@@ -36,6 +36,7 @@ from dashboard.storage.models.words import (
     PROBLEMS,
     QUEUED_RUN,
     SENT_RUN,
+    WAITING_RUN,
     AlertEvent,
     AlertKind,
     DeliveryState,
@@ -64,8 +65,10 @@ __all__ = [
     "OPEN_PROBLEM",
     "PROBLEMS",
     "QUEUED_RUN",
+    "RETRY_WAIT",
     "SENT_RUN",
     "UNSENT",
+    "WAITING_RUN",
     "AlertDelivery",
     "AlertEvent",
     "AlertKind",

@@ -10,6 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.storage.models.base import ID_LENGTH, Base, only_where
 
+RETRY_WAIT = 60
+"""Seconds before the first retry, unless the job says otherwise."""
+
 
 class Job(Base):
     """A task, its parameters and a trigger.
@@ -30,14 +33,25 @@ class Job(Base):
     coalesce: Mapped[bool]
     max_instances: Mapped[int]
     misfire_grace_time: Mapped[int | None]  # seconds; None = never too late
+    timeout: Mapped[float | None]  # seconds a run may take; None = no limit
+    retries: Mapped[int] = mapped_column(default=0)  # attempts after the first
+    retry_wait: Mapped[int] = mapped_column(default=RETRY_WAIT)  # seconds before the first of them
+    max_runs: Mapped[int | None]  # scheduled runs after which it is finished
+    runs_counted: Mapped[int] = mapped_column(default=0)  # towards max_runs
+    stop_on_success: Mapped[bool] = mapped_column(default=False)
+    stop_on_failure: Mapped[bool] = mapped_column(default=False)
+    end_at: Mapped[datetime | None]  # the last moment at which it may fire
     next_run_time: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
     paused_by: Mapped[str | None] = mapped_column(String(ID_LENGTH))
     paused_reason: Mapped[str | None] = mapped_column(Text)
+    resume_at: Mapped[datetime | None]  # when a paused job resumes by itself; None = never
     broken_reason: Mapped[str | None] = mapped_column(Text)
     finished_reason: Mapped[str | None] = mapped_column(Text)
     tags: Mapped[list[str]]
     notes: Mapped[str] = mapped_column(Text, default="")
+    owner: Mapped[str] = mapped_column(String(ID_LENGTH), default="")
+    runbook: Mapped[str] = mapped_column(Text, default="")  # an address to open in a browser
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(ID_LENGTH))
     updated_at: Mapped[datetime]
@@ -54,5 +68,6 @@ class Job(Base):
             **only_where("paused_at IS NULL AND broken_reason IS NULL"),
         ),
         Index("ix_job_paused", "paused_at", **only_where("paused_at IS NOT NULL")),
+        Index("ix_job_resume", "resume_at", **only_where("resume_at IS NOT NULL")),
         Index("ix_job_broken", "id", **only_where("broken_reason IS NOT NULL")),
     )

@@ -17,6 +17,7 @@ from dashboard.storage.models.words import (
     CANCEL_ASKED,
     QUEUED_RUN,
     SENT_RUN,
+    WAITING_RUN,
     Origin,
     RunState,
 )
@@ -47,6 +48,7 @@ class Run(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     duration: Mapped[float | None]  # seconds, by a monotonic clock
+    not_before: Mapped[datetime | None]  # a retry that waits for this moment; None = it is ready
     executor: Mapped[str] = mapped_column(String(32))
     host: Mapped[str | None] = mapped_column(String(255))
     process: Mapped[str | None] = mapped_column(String(64))  # identity of the process that ran it
@@ -68,6 +70,7 @@ class Run(Base):
         # with Celery's broker, and what is active of each job.
         Index("ix_run_queue", "executor", "id", **only_where(QUEUED_RUN)),
         Index("ix_run_sent", "executor", "sent_at", **only_where(SENT_RUN)),
+        Index("ix_run_waiting", "not_before", **only_where(WAITING_RUN)),
         Index("ix_run_active", "job_id", "state", **only_where(ACTIVE_RUN)),
         Index("ix_run_cancel", "process", **only_where(CANCEL_ASKED)),
         Index("ix_run_fingerprint", "fingerprint", "id", **only_where("fingerprint IS NOT NULL")),

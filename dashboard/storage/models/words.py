@@ -8,7 +8,7 @@ import enum
 class RunState(enum.StrEnum):
     """Where a run stands. The first two are active, all others final."""
 
-    QUEUED = "queued"  # claimed or asked for, belongs to nobody yet
+    QUEUED = "queued"  # claimed, asked for or to be tried again; belongs to nobody yet
     RUNNING = "running"  # handed to a process, which will say how it ended
     SUCCEEDED = "succeeded"  # the task returned
     FAILED = "failed"  # the task raised
@@ -24,8 +24,11 @@ ACTIVE_RUN = "state IN ('queued', 'running')"
 
 MAY_FIRE = "paused_at IS NULL AND broken_reason IS NULL"
 
-QUEUED_RUN = "state = 'queued'"
-"""Likewise, for the index over the queue of each executor."""
+QUEUED_RUN = "state = 'queued' AND not_before IS NULL"
+"""Likewise, for the index over the queue of each executor: what may start as soon as it can."""
+
+WAITING_RUN = "state = 'queued' AND not_before IS NOT NULL"
+"""Likewise, for retries whose time has not come yet."""
 
 CANCEL_ASKED = "state = 'running' AND cancel_asked_at IS NOT NULL"
 """Likewise, for the index over runs that somebody wants to end."""

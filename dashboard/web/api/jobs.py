@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 from flask import Blueprint, url_for
-from pydantic import ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 from pydantic.functional_validators import AfterValidator
 
 from dashboard.errors import FieldError, Invalid, JobNotFound
 from dashboard.history import queries
 from dashboard.history.joblist import is_cursor, list_jobs
 from dashboard.history.jobsearch import STATES, JobSearch
-from dashboard.services import jobdata, jobs
+from dashboard.services import joboptions, jobs
 from dashboard.settings import EXECUTOR_NAME
-from dashboard.storage.models import ID_LENGTH, Role
+from dashboard.storage.models import ID_LENGTH, RETRY_WAIT, Role
+from dashboard.tasks import LONGEST_TIMEOUT, MOST_RETRIES
 from dashboard.texts import is_storable
 from dashboard.web.access import current_actor, role
 from dashboard.web.api.operations import Made, Streamed, operation
@@ -73,16 +74,46 @@ class _Options(Asked):
 
     executor: Annotated[str, Field(json_schema_extra={"pattern": f"^({EXECUTOR_NAME})$"})] = ""
     coalesce: bool = True
-    max_instances: Annotated[int, Field(ge=1, le=jobdata.MAX_INSTANCES)] = 1
+    max_instances: Annotated[int, Field(ge=1, le=joboptions.MAX_INSTANCES)] = 1
     misfire_grace_time: Annotated[
         int | None,
-        Field(ge=1, le=jobdata.MAX_GRACE, description="Seconds; null: never too late."),
+        Field(ge=1, le=joboptions.MAX_GRACE, description="Seconds; null: never too late."),
     ] = None
+    timeout: Annotated[
+        float | None,
+        Field(gt=0, le=LONGEST_TIMEOUT, description="Seconds a run may take; null: no limit."),
+    ] = None
+    retries: Annotated[
+        int, Field(ge=0, le=MOST_RETRIES, description="Attempts after one that failed.")
+    ] = 0
+    retry_wait: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=joboptions.MAX_RETRY_WAIT,
+            description="Seconds before the first retry; each further wait is twice as long.",
+        ),
+    ] = RETRY_WAIT
+    max_runs: Annotated[
+        int | None,
+        Field(
+            ge=1, le=joboptions.MAX_RUNS, description="Scheduled runs after which it is finished."
+        ),
+    ] = None
+    stop_on_success: bool = False
+    stop_on_failure: bool = False
+    end_at: Annotated[
+        AwareDatetime | None, Field(description="The last moment at which it may fire.")
+    ] = None
+    owner: Annotated[str, Field(max_length=ID_LENGTH)] = ""
+    runbook: Annotated[
+        str, Field(max_length=joboptions.RUNBOOK_LENGTH, description="A web address.")
+    ] = ""
     tags: Annotated[
-        list[Annotated[str, Field(max_length=jobdata.TAG_LENGTH)]],
-        Field(max_length=jobdata.TAGS, default_factory=list),
+        list[Annotated[str, Field(max_length=joboptions.TAG_LENGTH)]],
+        Field(max_length=joboptions.TAGS, default_factory=list),
     ]
-    notes: Annotated[str, Field(max_length=jobdata.NOTES_LENGTH)] = ""
+    notes: Annotated[str, Field(max_length=joboptions.NOTES_LENGTH)] = ""
 
 
 class JobToAdd(_Options):
@@ -116,9 +147,12 @@ class RunToStart(Asked):
 
 
 class Pause(Asked):
-    """Why a job is paused."""
+    """Why a job is paused, and until when."""
 
     reason: Annotated[str | None, Field(max_length=2000)] = None
+    until: Annotated[
+        AwareDatetime | None, Field(description="When it resumes by itself; null: it does not.")
+    ] = None
 
 
 @blueprint.get("/jobs")
@@ -196,8 +230,9 @@ def run(session: Session, job_id: str, body: RunToStart) -> Made:
 @role(Role.OPERATOR)
 @operation("Pause a job", answer=Job, body=Pause, changes=True)
 def pause(session: Session, job_id: str, body: Pause) -> Job:
-    """Keep a job from firing. Pausing a paused job changes nothing."""
-    jobs.pause_job(session, job_id, reason=body.reason, actor=current_actor())
+    """Keep a job from firing. Pausing a paused job changes nothing but `until`, where given."""
+    who = current_actor()
+    jobs.pause_job(session, job_id, reason=body.reason, until=body.until, actor=who)
     return _job(session, job_id)
 
 

@@ -77,14 +77,24 @@ class Job(BaseModel):
     coalesce: bool
     max_instances: int
     misfire_grace_time: Annotated[int | None, Field(description="Seconds; null: never too late.")]
+    timeout: Annotated[float | None, Field(description="Seconds; null: no limit.")]
+    retries: int
+    retry_wait: Annotated[int, Field(description="Seconds before the first retry.")]
+    max_runs: int | None
+    stop_on_success: bool
+    stop_on_failure: bool
+    end_at: AwareDatetime | None
     tags: list[str]
     notes: str
+    owner: str
+    runbook: str
     state: JobState
     health: Health
     next_run_time: AwareDatetime | None
     paused_at: AwareDatetime | None
     paused_by: str | None
     paused_reason: str | None
+    resume_at: AwareDatetime | None
     broken_reason: str | None
     finished_reason: str | None
     last_run: LastRun | None
@@ -152,6 +162,9 @@ class Run(BaseModel):
     reason: Annotated[str | None, Field(description="Why missed, skipped, interrupted, cancelled.")]
     scheduled_at: AwareDatetime
     queued_at: AwareDatetime
+    not_before: Annotated[
+        AwareDatetime | None, Field(description="A queued retry waits for this moment.")
+    ]
     started_at: AwareDatetime | None
     finished_at: AwareDatetime | None
     duration_seconds: float | None

@@ -59,14 +59,25 @@ def _job() -> None:
         sa.Column("coalesce", sa.Boolean(), nullable=False),
         sa.Column("max_instances", NUMBER, nullable=False),
         sa.Column("misfire_grace_time", NUMBER, nullable=True),
+        sa.Column("timeout", sa.Float(), nullable=True),
+        sa.Column("retries", NUMBER, nullable=False),
+        sa.Column("retry_wait", NUMBER, nullable=False),
+        sa.Column("max_runs", NUMBER, nullable=True),
+        sa.Column("runs_counted", NUMBER, nullable=False),
+        sa.Column("stop_on_success", sa.Boolean(), nullable=False),
+        sa.Column("stop_on_failure", sa.Boolean(), nullable=False),
+        sa.Column("end_at", MOMENT, nullable=True),
         sa.Column("next_run_time", MOMENT, nullable=True),
         sa.Column("paused_at", MOMENT, nullable=True),
         sa.Column("paused_by", sa.String(length=191), nullable=True),
         sa.Column("paused_reason", sa.Text(), nullable=True),
+        sa.Column("resume_at", MOMENT, nullable=True),
         sa.Column("broken_reason", sa.Text(), nullable=True),
         sa.Column("finished_reason", sa.Text(), nullable=True),
         sa.Column("tags", sa.JSON(), nullable=False),
         sa.Column("notes", sa.Text(), nullable=False),
+        sa.Column("owner", sa.String(length=191), nullable=False),
+        sa.Column("runbook", sa.Text(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("created_by", sa.String(length=191), nullable=False),
         sa.Column("updated_at", MOMENT, nullable=False),
@@ -96,6 +107,13 @@ def _job() -> None:
             unique=False,
             sqlite_where=sa.text("paused_at IS NOT NULL"),
             postgresql_where=sa.text("paused_at IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_job_resume",
+            ["resume_at"],
+            unique=False,
+            sqlite_where=sa.text("resume_at IS NOT NULL"),
+            postgresql_where=sa.text("resume_at IS NOT NULL"),
         )
         batch_op.create_index(batch_op.f("ix_job_task"), ["task"], unique=False)
 
@@ -148,6 +166,7 @@ def _run() -> None:
         sa.Column("started_at", MOMENT, nullable=True),
         sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("duration", sa.Float(), nullable=True),
+        sa.Column("not_before", MOMENT, nullable=True),
         sa.Column("executor", sa.String(length=32), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=True),
         sa.Column("process", sa.String(length=64), nullable=True),
@@ -190,8 +209,8 @@ def _run() -> None:
             "ix_run_queue",
             ["executor", "id"],
             unique=False,
-            sqlite_where=sa.text("state = 'queued'"),
-            postgresql_where=sa.text("state = 'queued'"),
+            sqlite_where=sa.text("state = 'queued' AND not_before IS NULL"),
+            postgresql_where=sa.text("state = 'queued' AND not_before IS NULL"),
         )
         batch_op.create_index(
             "ix_run_sent",
@@ -201,6 +220,13 @@ def _run() -> None:
             postgresql_where=sa.text("state = 'queued' AND sent_at IS NOT NULL"),
         )
         batch_op.create_index("ix_run_state", ["state", "id"], unique=False)
+        batch_op.create_index(
+            "ix_run_waiting",
+            ["not_before"],
+            unique=False,
+            sqlite_where=sa.text("state = 'queued' AND not_before IS NOT NULL"),
+            postgresql_where=sa.text("state = 'queued' AND not_before IS NOT NULL"),
+        )
 
 
 def _run_log() -> None:
