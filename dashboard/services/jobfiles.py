@@ -113,7 +113,6 @@ def job_document(job: Job) -> dict[str, Any]:
     """Return a job as it stands in a file: what people set, and whether it is paused or over."""
     values = {name: getattr(job, name) for name in FIELDS}
     values["trigger"] = portable_trigger(job.trigger, job.timezone)
-    values["end_at"] = job.end_at.isoformat() if job.end_at else None
     document = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in values.items()

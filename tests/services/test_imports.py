@@ -119,6 +119,8 @@ class TestExport:
             "  coalesce: true\n"
             "  max_instances: 1\n"
             "  misfire_grace_time: null\n"
+            "  timeout: null\n"
+            "  retries: 0\n"
             "  paused: true\n"
             "  paused_reason: for now\n"
             "- id: b\n"
