@@ -136,6 +136,8 @@ class TestExport:
             "  coalesce: true\n"
             "  max_instances: 1\n"
             "  misfire_grace_time: 60\n"
+            "  timeout: null\n"
+            "  retries: 0\n"
             "  tags:\n"
             "  - x\n"
             "  notes: |\n"
