@@ -59,16 +59,16 @@ def _trial(place: Place, pair: list[Process], end: Callable[[Process], None]) ->
     end(pair[leads])
     wait_until(lambda: place.leader() == other, 60)
     took = time.perf_counter() - began
-    if pair[leads].alive:
+    if end is _freeze:
         pair[leads].signal(signal.SIGCONT)
     else:
+        pair[leads].wait()
         pair[leads] = place.start()
     return took
 
 
 def _stop(leader: Process) -> None:
     leader.signal(signal.SIGTERM)
-    leader.wait()
 
 
 def _kill(leader: Process) -> None:

@@ -44,6 +44,10 @@ PATIENCE = {
 CHANNEL = "dashboard_wake"
 _ANNOUNCE = text(f"NOTIFY {CHANNEL}")
 
+HANGING = 5.0
+"""Seconds after which PostgreSQL ends a write transaction in which nothing happens: a process that
+is frozen in the middle of one would keep its locks, and so everybody else, for as long."""
+
 BUSY_SECONDS = 15
 """How long a transaction waits for another process's lock before it gives up."""
 
@@ -82,6 +86,9 @@ class Database:
         shows (heartbeats) go without.
         """
         with self._writer, Session(self._write_engine, expire_on_commit=False) as session:
+            if session.get_bind().dialect.name == "postgresql":
+                limit = f"SET LOCAL idle_in_transaction_session_timeout = {HANGING * 1000:.0f}"
+                session.connection().exec_driver_sql(limit)
             yield session
             session.flush()  # last of all the revision: everybody's transactions meet at its row
             if touch:

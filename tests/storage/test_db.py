@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 
 from dashboard.errors import Invalid
 from dashboard.runtime import open_database
 from dashboard.settings import load_settings
 from dashboard.storage import db
-from dashboard.storage.db import Database, read_revision
+from dashboard.storage.db import Database, raise_revision, read_revision
 from dashboard.storage.models import Job, Lease, Revision
 from tests.factories import wait_until
 from tests.rows import EPOCH, make_job
@@ -261,3 +261,19 @@ def test_the_file_of_a_database_is_its_owners(tmp_path: Path) -> None:
     database.close()
     assert modes["dashboard.sqlite"] == 0o600
     assert set(modes.values()) == {0o600}
+
+
+def test_a_transaction_that_hangs_keeps_nobody_for_long(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does whose process is frozen in the middle of it."""
+    monkeypatch.setattr(db, "HANGING", 0.1)
+    database = open_database(load_settings(data=tmp_path, database=postgresql_url))
+    with pytest.raises(DBAPIError), database.write() as hanging:  # noqa: PT012 -- its end raises
+        raise_revision(hanging)
+        with database.write() as other:
+            raise_revision(other)  # waits for the row that the other one has
+        hanging.execute(text("SELECT 1"))
+    with database.read() as session:
+        assert read_revision(session) == 2  # its own, and that of touching
+    database.close()
