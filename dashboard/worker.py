@@ -237,12 +237,11 @@ class Child:
 
     def _take(self, run_id: int) -> Claim | None:
         """Take a run, however long the database is away."""
+        now = datetime.now(UTC)
         while True:
             try:
                 with self._database.write() as session:
-                    return sending.take(
-                        session.connection(), run_id, self._identity, datetime.now(UTC)
-                    )
+                    return sending.take(session.connection(), run_id, self._identity, now)
             except sending.NotRegistered:
                 logger.warning("run %d waits until this worker is known again", run_id)
             except SQLAlchemyError as error:

@@ -8,9 +8,9 @@ comes twice, too late or not at all starts nothing twice and loses nothing.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, exists, func, literal, select, text, update
+from sqlalchemy import and_, bindparam, exists, func, literal, or_, select, text, update
 
 from dashboard.history.inserts import ROWS_A_QUERY, batches
 from dashboard.records import RunIdentity
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from dashboard.scheduling.leader import Identity
 
@@ -55,10 +55,21 @@ _SENT = (
         Run.scheduled_at,
         Run.attempt,
         Run.origin,
+        Run.state,
         Job.misfire_grace_time,
     )
     .outerjoin(Job, Job.id == Run.job_id)
-    .where(Run.id == bindparam("run"), text(SENT_RUN))
+    .where(
+        Run.id == bindparam("run"),
+        or_(
+            text(SENT_RUN),
+            and_(
+                Run.state == RunState.RUNNING,
+                Run.process == bindparam("me"),
+                Run.started_at == bindparam("now"),
+            ),
+        ),
+    )
     .with_for_update(of=Run)
 )
 _TAKE = (
@@ -111,17 +122,24 @@ def take_back(connection: Connection, run_ids: Sequence[int]) -> None:
 def take(connection: Connection, run_id: int, identity: Identity, now: datetime) -> Claim | None:
     """Make a run that was sent the running one of this worker; None if it is not to be run.
 
-    It was taken before, cancelled, or comes too late. Raises `NotRegistered`.
+    It was taken before, cancelled, or comes too late. Asking again with the same `now` gives the
+    same answer: a connection may be lost before or after the commit. Raises `NotRegistered`.
     """
-    run = connection.execute(_SENT, {"run": run_id}).first()
+    values = {"run": run_id, "now": now, "on_host": identity.host, "me": identity.process}
+    run = connection.execute(_SENT, values).first()
     if run is None:
         return None
+    if run.state is RunState.RUNNING:
+        return _claim(run)
     if run.origin is Origin.SCHEDULE and is_too_late(run.scheduled_at, now, run.misfire_grace_time):
         miss(connection, [run], now)
         return None
-    values = {"run": run_id, "now": now, "on_host": identity.host, "me": identity.process}
     if connection.execute(_TAKE, values).rowcount != 1:
         raise NotRegistered
+    return _claim(run)
+
+
+def _claim(run: Row[Any]) -> Claim:
     return Claim(
         task=run.task,
         parameters=run.parameters,

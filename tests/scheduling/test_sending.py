@@ -105,9 +105,20 @@ def test_a_run_is_taken_once(database: Database) -> None:
     assert take(database, run_id) is None  # not sent: nobody counts with it
     send(database)
     assert take(database, run_id)
-    assert take(database, run_id) is None
+    assert take(database, run_id, NOW + timedelta(seconds=1)) is None
     row = run(database, run_id)
     assert (row.state, row.process, row.host) == (RunState.RUNNING, WORKER.process, WORKER.host)
+
+
+def test_who_does_not_know_whether_it_took_a_run_may_ask_again(database: Database) -> None:
+    """The connection may be lost after the commit; nobody else would ever end that run."""
+    register(database)
+    [run_id] = queue(database)
+    send(database)
+    assert take(database, run_id) == take(database, run_id)
+    with database.write() as session:
+        session.execute(update(Run).values(state=RunState.INTERRUPTED))
+    assert take(database, run_id) is None
 
 
 def test_what_was_cancelled_or_never_was_is_not_taken(database: Database) -> None:
