@@ -93,8 +93,7 @@ def show(job_id: str) -> Response:
     now = datetime.now(UTC)
     with dashboard_state().database.read() as session:
         etag = live_etag(session)
-        unchanged = not_modified(etag)
-        if unchanged:
+        if unchanged := not_modified(etag):
             return unchanged
         try:
             detail = queries.get_job(session, job_id)

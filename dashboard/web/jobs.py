@@ -12,7 +12,7 @@ from flask import Blueprint, request, url_for
 
 from dashboard.errors import DashboardError
 from dashboard.history.joblist import COUNTED, ORDERS, list_jobs
-from dashboard.history.jobsearch import REMOVED, JobSearch
+from dashboard.history.jobsearch import REMOVED, SEARCHABLE, JobSearch
 from dashboard.history.removed import UNDO_DAYS, list_removed
 from dashboard.scheduling import triggers
 from dashboard.storage.models import Health, JobState, Role
@@ -67,6 +67,7 @@ def index() -> Response:
         sort=sort,
         sorts=SORTS,
         chips=_chips(search, sort),
+        searchable=SEARCHABLE,
         total=f"{COUNTED:,}+" if page.total > COUNTED else f"{page.total:,}",
         running=any(job.running for job in page.jobs),
         bulk_actions=offered(),
@@ -95,6 +96,7 @@ def _removed(search: JobSearch, query: str) -> Response:
         query=query,
         sort="name",
         chips=_chips(search, "name"),
+        searchable=SEARCHABLE,
         first=_url(query, "name") if before else None,
         older=_url(query, "name", before=page.older) if page.older else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -212,11 +213,14 @@ def _render(
         periods=[(text, label, _url_with("since", text)) for text, label in PERIODS],
         moment_help=MOMENT_HELP,
         clear_url=url_for("dashboard.runs.index"),
-        exports=[
-            (kind.upper(), url_for("dashboard.run_export.export", **_filters(), format=kind))
-            for kind in ("csv", "json")
-        ],
+        exports=_exports(),
     )
+
+
+def _exports() -> list[tuple[str, str]]:
+    """Return the formats in which what is filtered can be had as a file, and where."""
+    export = partial(url_for, "dashboard.run_export.export", **_filters())
+    return [(kind.upper(), export(format=kind)) for kind in ("csv", "json")]
 
 
 def _filters() -> dict[str, Any]:
