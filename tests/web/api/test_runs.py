@@ -62,6 +62,7 @@ def test_a_run_tells_everything(site: Site, program: Program) -> None:
         "reason": None,
         "scheduled_at": "2027-03-01T12:00:01Z",
         "queued_at": "2027-03-01T12:00:01Z",
+        "not_before": None,
         "started_at": "2027-03-01T12:00:01Z",
         "finished_at": "2027-03-01T12:00:03Z",
         "duration_seconds": 2.0,
