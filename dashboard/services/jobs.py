@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     from dashboard.settings import Settings
 
 
+LAST_YEAR = 9998
+"""In which a pause may end by itself."""
+
+
 def get_job(session: Session, job_id: str) -> Job:
     """Return one job; raises `JobNotFound`."""
     job = session.get(Job, job_id) if is_storable(job_id) else None
@@ -187,6 +191,8 @@ def pause_job(
         job = locked_job(session, job_id)
         if until is not None and until <= now:
             raise Invalid.one("until", "This moment is past; choose one that is yet to come.")
+        if until is not None and until.year > LAST_YEAR:  # in UTC it may be where calendars end
+            raise Invalid.one("until", f"Must not lie after the year {LAST_YEAR}.")
         if job.paused_at is None:
             job.paused_at, job.paused_by = now, actor.name
             job.paused_reason = storable((reason or "").strip())[:2000] or None

@@ -276,6 +276,10 @@ def test_pausing_takes_a_reason_and_nothing_else(site: Site, program: Program) -
     program.post("/jobs/nightly/pause", {"reason": 5}, status=422)
     program.post("/jobs/nightly/pause", {"why": "x"}, status=422)
     program.post("/jobs/nightly/pause", {"reason": "x" * 2001}, status=422)
+    for until in ("9999-12-31T23:59:59-10:00", "0001-01-01T00:00:00+10:00"):
+        assert fields(program.post("/jobs/nightly/pause", {"until": until}, status=422)) == {
+            "until"
+        }
     assert program.get("/jobs/nightly")["state"] == "scheduled"
 
 
