@@ -21,3 +21,10 @@ def site(database: Database, settings: Settings) -> Iterator[Site]:
     """The pages over an empty database, to an admin."""
     with open_site(database, settings) as site:
         yield site
+
+
+@pytest.fixture(autouse=True)
+def _no_ageing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no page be drawn anew only because time has passed between two requests of a test."""
+    for module in ("dashboard.web.rendering", "dashboard.web.api.operations"):
+        monkeypatch.setattr(f"{module}.REFRESH_SECONDS", 10**12)
