@@ -283,14 +283,13 @@ class ProcessRunExecutor(RunExecutor):
         return _lost(claim, STOPPED if self._stopping else reason, began)
 
     def _take_worker(self, claim: Claim) -> Worker:
+        """Take an idle worker, or a new one in its place when it is dead or must not be used."""
         with self._workers:
-            while self._idle_workers:
-                worker = self._idle_workers.pop()
-                if worker.alive:
-                    self._busy_workers[claim.identity.id] = worker
-                    return worker
-                worker.end(LAST_WORDS)
-        worker = Worker(self._settings)
+            worker = self._idle_workers.pop() if self._idle_workers else None
+        if worker is not None and (is_isolated(claim.task) or not worker.alive):
+            worker.end(LAST_WORDS)
+            worker = None
+        worker = worker or Worker(self._settings)
         with self._workers:
             self._busy_workers[claim.identity.id] = worker
         return worker
