@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +28,7 @@ from dashboard.runcontext import run_task
 from dashboard.runtime import open_database, product_version
 from dashboard.scheduling import handover, sending
 from dashboard.scheduling.broker import RUN, make_celery, queue_of
+from dashboard.scheduling.executors import timed_out
 from dashboard.scheduling.leader import Identity
 from dashboard.scheduling.presence import Presence
 from dashboard.scheduling.workers import import_tasks, kill_group, kill_tree
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
+    from dashboard.records import Outcome
     from dashboard.scheduling.executors import Claim
     from dashboard.settings import Settings
 
@@ -208,6 +211,7 @@ class Child:
         """Prepare children that execute runs in the name of `identity`."""
         self._settings = settings
         self._identity = identity
+        self._ending = threading.Lock()
 
     def begin(self, **_: Any) -> None:
         """Open what cannot be shared with the main process."""
@@ -228,9 +232,36 @@ class Child:
         claim = self._take(run_id)
         if claim is None:
             return
+        over = threading.Event()
+        if claim.timeout is not None:
+            threading.Thread(target=self._end_late, args=(claim, over), daemon=True).start()
         outcome = run_task(
-            claim.task, claim.parameters, claim.identity, self._recorder, self._settings
+            claim.task,
+            claim.parameters,
+            claim.identity,
+            self._recorder,
+            self._settings,
+            timeout=claim.timeout,
         )
+        with self._ending:  # not between the word that it is late and the kill
+            over.set()
+        self._write(outcome)
+
+    def _end_late(self, claim: Claim, over: threading.Event) -> None:
+        """Write that a run has timed out, and end this process with all that the run started."""
+        began, start = datetime.now(UTC), time.monotonic()
+        if over.wait(claim.timeout):
+            return
+        with self._ending:
+            if over.is_set():
+                return
+            self._write(timed_out(claim, began, time.monotonic() - start))
+            for started in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    started.kill()
+            kill_group(os.getpid())
+
+    def _write(self, outcome: Outcome) -> None:
         self._recorder.end(outcome)
         while not self._recorder.flush():
             pass  # the database is away; the next run could not be taken either

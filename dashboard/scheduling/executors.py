@@ -273,7 +273,7 @@ class ProcessRunExecutor(RunExecutor):
             reason = STOPPED
         except TimeoutError:
             worker.kill()
-            return _timed_out(claim, began, time.monotonic() - start)
+            return timed_out(claim, began, time.monotonic() - start)
         except WorkerDied as died:
             reason = str(died)
         finally:
@@ -346,7 +346,8 @@ def _lost(claim: Claim, reason: str, began: datetime | None = None) -> Outcome:
     )
 
 
-def _timed_out(claim: Claim, began: datetime, seconds: float) -> Outcome:
+def timed_out(claim: Claim, began: datetime, seconds: float) -> Outcome:
+    """Return how a run ended whose process was killed `seconds` after it began."""
     told = f"It ran longer than its timeout of {claim.timeout:g} s, so its process was killed."
     return Outcome(
         run_id=claim.identity.id,

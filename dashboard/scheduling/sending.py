@@ -57,6 +57,7 @@ _SENT = (
         Run.origin,
         Run.state,
         Job.misfire_grace_time,
+        Job.timeout,
     )
     .outerjoin(Job, Job.id == Run.job_id)
     .where(
@@ -144,4 +145,5 @@ def _claim(run: Row[Any]) -> Claim:
         task=run.task,
         parameters=run.parameters,
         identity=RunIdentity(run.id, run.job_id, run.scheduled_at, run.attempt),
+        timeout=run.timeout,
     )

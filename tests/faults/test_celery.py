@@ -188,3 +188,16 @@ def test_queues_go_to_the_workers_that_serve_them(
     assert most == 2  # its max_instances, though four would have had a place
     assert place.state(unserved) == "queued"
     assert place.processes()[worker.pid].executors == ["celery:gpu"]
+
+
+def test_a_run_that_takes_too_long_is_killed_and_told_so(place: Place) -> None:
+    place.add_job("slow", executor="celery", timeout=1)
+    ready(place.start_worker("--concurrency", "1"))
+    place.start()
+    [late] = ask(place, 1, "slow", **take_time(LONG))
+    [following] = ask(place)
+    wait_until(lambda: place.state(following) == "succeeded", 30)
+    run = next(run for run in place.runs() if run.id == late)
+    assert (run.state, run.error_type) == (RunState.FAILED, "TimeoutError")
+    assert "longer than its timeout of 1 s" in str(run.error_message)
+    assert late not in place.traces("end")
