@@ -285,7 +285,7 @@ def _schedule(job: Job) -> Schedule | None:
 
 
 def _fire_times(job: Job, schedule: Schedule | None, now: datetime) -> list[FireTime]:
-    """Return the next fire times; of a paused job those it would have if it were resumed now."""
+    """Return the next fire times; of a paused job those from its resuming, or from now, on."""
     if schedule is None or job.broken_reason is not None:
         return []
     moments: list[datetime] = []
@@ -294,6 +294,8 @@ def _fire_times(job: Job, schedule: Schedule | None, now: datetime) -> list[Fire
         now = job.next_run_time + TICK
     elif job.paused_at is None:
         return []
+    elif job.resume_at is not None:
+        now = max(now, job.resume_at)
     # A trigger that hardly ever fires is searched for only so long.
     moments += islice(schedule.trigger.upcoming(now, Effort()), FIRE_TIMES - len(moments))
     zone = zone_named(schedule.timezone)
