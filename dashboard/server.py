@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from cheroot.server import HeaderReader, HTTPConnection, HTTPRequest
 from cheroot.wsgi import Server
 
 from dashboard.app import make_app
@@ -98,9 +99,29 @@ def _make_server(settings: Settings, runtime: Runtime) -> Server:
         timeout=10,
         shutdown_timeout=1,
     )
+    server.ConnectionClass = _Connection
     server.max_request_header_size = 64 * 1024
     server.max_request_body_size = 4 * 1024 * 1024
     return server
+
+
+class _Headers(HeaderReader):
+    """Reads headers, but none such as X_Forwarded_For: in WSGI they pass for X-Forwarded-For.
+
+    A proxy that replaces what a client says under the one name lets the other through. Cheroot's
+    own reader for this cannot deal with its own names, which are bytes.
+    """
+
+    def _allow_header(self, key_name: bytes) -> bool:
+        return b"_" not in key_name
+
+
+class _Request(HTTPRequest):
+    header_reader = _Headers()
+
+
+class _Connection(HTTPConnection):
+    RequestHandlerClass = _Request
 
 
 class _Signals:

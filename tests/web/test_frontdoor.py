@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask, request
 
 from dashboard.errors import Invalid
-from dashboard.server import _warn_of_open_doors
+from dashboard.runtime import make_runtime
+from dashboard.server import _make_server, _warn_of_open_doors
 from dashboard.settings import load_settings
 from dashboard.storage.models import Role
 from dashboard.web import init_web
@@ -165,6 +168,31 @@ def test_nobody_else_says_who_is_signed_in(serve: Callable[..., FlaskClient], pe
     headers = {"Remote_User": "admin", "Remote_Role": "admin", "X_Forwarded_For": PROXY}
     assert ask(browser, "/people", peer, **headers).status_code == 303
     assert ask(serve(trusted_proxies=PROXY), "/people", **headers).status_code == 303
+
+
+@pytest.mark.usefixtures("database")
+def test_what_passes_for_a_header_of_the_proxy_does_not_count(tmp_path: Path) -> None:
+    """WSGI tells Remote_User from Remote-User not; most proxies let the one through."""
+    settings = load_settings(
+        data=tmp_path, port=0, trusted_proxies="127.0.0.1", proxy_user_header="Remote-User"
+    )
+    runtime = make_runtime(settings)
+    server = _make_server(settings, runtime)
+    server.prepare()
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        answers = {}
+        for name in ("Remote-User", "Remote_User"):
+            browser = http.client.HTTPConnection("127.0.0.1", server.bind_addr[1], timeout=20)
+            browser.request("GET", "/profile", headers={name: "eve", "Connection": "close"})
+            answers[name] = browser.getresponse().status
+            browser.close()
+    finally:
+        server.stop()
+        thread.join()
+        runtime.database.close()
+    assert answers == {"Remote-User": 200, "Remote_User": 303}
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 192, "a\tb"])
