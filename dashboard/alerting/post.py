@@ -139,7 +139,8 @@ def _judge(status: int, target: Target) -> None:
 def _connected(target: Target) -> Iterator[http.client.HTTPConnection]:
     """Connect, and cut the connection when all of it takes too long."""
     plain = _connect(target)
-    cut = threading.Timer(DEADLINE, _cut, [plain])
+    line = plain.dup()  # TLS takes the socket over, and leaves nothing of it to cut
+    cut = threading.Timer(DEADLINE, _cut, [line])
     cut.daemon = True
     cut.start()
     try:
@@ -148,6 +149,7 @@ def _connected(target: Target) -> Iterator[http.client.HTTPConnection]:
         yield connection
     finally:
         cut.cancel()
+        line.close()
         plain.close()
         with contextlib.suppress(UnboundLocalError, OSError):
             connection.close()

@@ -329,13 +329,20 @@ def test_an_answer_without_end_is_cut(receiver: Receiver, monkeypatch: pytest.Mo
         post.request("POST", receiver.url, body=b"{}")
 
 
-def test_an_answer_that_drips_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "begin"),
+    [("http", b""), ("https", b"\x16\x03\x03\x40\x00")],  # a long handshake is announced
+)
+def test_an_answer_that_drips_is_cut(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, begin: bytes
+) -> None:
     monkeypatch.setattr(post, "DEADLINE", 0.5)
     over = threading.Event()
 
     def drip(server: socket.socket) -> None:
         connection, _ = server.accept()
         with connection:
+            connection.sendall(begin)
             while not over.wait(0.05):
                 try:
                     connection.send(b"H")
@@ -345,10 +352,14 @@ def test_an_answer_that_drips_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=drip, args=(server,))
         thread.start()
+        guard = threading.Timer(10, over.set)
+        guard.start()
         try:
-            with pytest.raises(post.Undelivered, match=r"did not answer|broke off"):
-                post.request("GET", f"http://127.0.0.1:{server.getsockname()[1]}/")
+            with pytest.raises(post.Undelivered, match=r"did not answer|broke off|speaks no TLS"):
+                post.request("GET", f"{scheme}://127.0.0.1:{server.getsockname()[1]}/")
+            assert not over.is_set()
         finally:
+            guard.cancel()
             over.set()
             thread.join()
 
