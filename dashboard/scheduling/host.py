@@ -194,11 +194,11 @@ class HostScheduler:
             missing = {row_id: self._jobs[row_id] for row_id in self._jobs.keys() - rows.keys()}
             unwanted = [row_id for row_id in missing if _was_removed(session, row_id)]
         for row_id, mirrored in missing.items():
-            del self._jobs[row_id]
             if row_id in unwanted:
-                self._remove(mirrored)
+                self._remove(mirrored)  # may fail, where its store is away, and is tried again
             else:
                 self._changed = None  # some accident: it gets its row again
+            del self._jobs[row_id]
         for row_id, mirrored in self._jobs.items():
             row = rows[row_id]
             if row.version != mirrored.version:

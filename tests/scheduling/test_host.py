@@ -280,6 +280,25 @@ class TestActions:
         host.act(jobs.remove_job, job_id)
         wait_until(lambda: host.scheduler.get_job("a") is None)
 
+    def test_a_removal_that_the_store_refuses_is_tried_again(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = host.add_job(id="a")
+        remove, refused = host.scheduler.remove_job, threading.Event()
+
+        def remove_later(*arguments: Any) -> None:
+            if refused.is_set():
+                remove(*arguments)
+            else:
+                refused.set()
+                raise ConnectionError("the store is away")
+
+        monkeypatch.setattr(host.scheduler, "remove_job", remove_later)
+        host.act(jobs.remove_job, job_id)
+        wait_until(lambda: host.scheduler.get_job("a") is None)
+        assert refused.is_set()
+        assert not host.has("a")
+
     def test_a_row_that_nobody_removed_takes_no_job_along(self, host: Host) -> None:
         host.add_job(id="a")
         host.add_job(id="b")
