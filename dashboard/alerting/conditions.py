@@ -299,7 +299,12 @@ _WAITING = (
     .select_from(Run)
     .join(Job, Job.id == Run.job_id)
     .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
-    .where(text(ACTIVE_RUN), Run.state == RunState.QUEUED, Run.queued_at < bindparam("before"))
+    .where(
+        text(ACTIVE_RUN),
+        Run.state == RunState.QUEUED,
+        Run.attempt == 1,  # a retry is queued long before its moment
+        Run.queued_at < bindparam("before"),
+    )
     .order_by(Run.id.desc())  # of several runs of a job, the oldest counts
     .limit(MOST_ACTIVE)
 )

@@ -217,6 +217,8 @@ def _of_running(row: Row[Any], now: datetime) -> Iterator[Problem]:
 
 
 def _waits_too_long(row: Row[Any], now: datetime) -> bool:
+    if row.attempt > 1:
+        return False  # a retry is queued long before its moment, and waits for that
     grace = timedelta(seconds=row.misfire_grace_time or 0)
     return bool(now - row.queued_at > max(grace, OVERDUE_AFTER))
 
@@ -338,6 +340,7 @@ _SILENCED = (
 _RUN = (
     Run.id.label("run_id"),
     Run.state,
+    Run.attempt,
     Run.queued_at,
     Run.started_at,
     Job.misfire_grace_time,
@@ -351,7 +354,9 @@ _ACTIVE_RUNS = (
     .where(text(ACTIVE_RUN))
 )
 _RUNNING = _ACTIVE_RUNS.where(Run.state == RunState.RUNNING)
-_WAITING = _ACTIVE_RUNS.where(Run.state == RunState.QUEUED, Run.queued_at < _BEFORE)
+_WAITING = _ACTIVE_RUNS.where(
+    Run.state == RunState.QUEUED, Run.attempt == 1, Run.queued_at < _BEFORE
+)
 _ACTIVE = union_all(
     select(_RUNNING.order_by(Run.started_at).limit(COUNTED).subquery()),
     select(_WAITING.order_by(Run.id).limit(COUNTED).subquery()),

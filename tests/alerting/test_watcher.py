@@ -20,6 +20,7 @@ from dashboard.storage.models import (
     Job,
     JobHealth,
     Lease,
+    Origin,
     Run,
     RunState,
     SchedulerLife,
@@ -291,6 +292,10 @@ def test_missed_and_waiting_runs_are_overdue_too(scene: Scene) -> None:
     missed = {"last_state": RunState.MISSED, "last_run_id": 1, "recent": recent}
     scene.write(update(JobHealth).where(JobHealth.job_id == "missed").values(**missed))
     scene.add(new_run("waiting", 1, state=RunState.QUEUED, queued_at=BEGIN))
+    for name, not_before in (("to be retried", BEGIN + timedelta(hours=1)), ("retried", None)):
+        scene.job(name)
+        retry = {"state": RunState.QUEUED, "origin": Origin.RETRY, "attempt": 2}
+        scene.add(new_run(name, 1, **retry, queued_at=BEGIN, not_before=not_before))
     assert scene.look(59) == []
     assert sorted(scene.look(2)) == ["problem missed", "problem waiting"]
 

@@ -15,7 +15,7 @@ from dashboard.history.problems import (
     read_problems,
 )
 from dashboard.history.verdicts import OVERDUE_AFTER
-from dashboard.storage.models import JobHealth, RunState, Silence
+from dashboard.storage.models import JobHealth, Origin, RunState, Silence
 from tests.rows import make_job, make_run
 
 if TYPE_CHECKING:
@@ -119,6 +119,17 @@ class TestKinds:
         add(database, *(make_run(n, "j", state=RunState.QUEUED, queued_at=since) for n in (1, 2)))
         found = read(database).of(OVERDUE)
         assert [(each.run_id, each.since) for each in found] == [(1, since)] * overdue
+
+    @pytest.mark.parametrize("not_before", [NOW + HOUR, None])
+    def test_a_retry_that_waited_for_its_moment_is_not_overdue(
+        self, database: Database, not_before: datetime | None
+    ) -> None:
+        retry = {"state": RunState.QUEUED, "origin": Origin.RETRY, "attempt": 2}
+        run = make_run(1, "j", **retry, queued_at=NOW - HOUR, not_before=not_before)
+        add(database, make_job("j", next_run_time=NOW + HOUR), run)
+        assert read(database).open == []
+        with database.read() as session:
+            assert problems_of_job(session, "j", NOW) == []
 
     def test_overdue_is_what_was_missed_and_has_not_run_since(self, database: Database) -> None:
         due = NOW.replace(microsecond=0) - HOUR
