@@ -73,3 +73,11 @@ def test_styles_are_ours_and_ask_nobody_else() -> None:
     for path in folder("static").glob("*.css"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"@import|https?://|url\(\"?//", text)
+
+
+def test_every_block_of_a_stylesheet_is_closed() -> None:
+    """An open one would quietly swallow all rules after it."""
+    for path in folder("static").glob("*.css"):
+        text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for rule in re.split(r"^(?=@media)", text, flags=re.MULTILINE):
+            assert rule.count("{") == rule.count("}"), rule[:60]
