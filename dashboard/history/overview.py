@@ -18,6 +18,7 @@ from dashboard.storage.models import (
     ACTIVE_RUN,
     ALL_JOBS,
     PROBLEMS,
+    QUEUED_RUN,
     Job,
     Run,
     RunState,
@@ -206,7 +207,7 @@ _RUNNING = (
 
 _QUEUE = (
     select(Run.queued_at)
-    .where(text(ACTIVE_RUN), Run.state == RunState.QUEUED)
+    .where(text(QUEUED_RUN))  # retries wait for their moment, not for a place
     .limit(QUEUED)
     .subquery()
 )

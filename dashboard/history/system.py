@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, text
 
-from dashboard.storage.models import ACTIVE_RUN, Process, Run, RunState, SchedulerLife
+from dashboard.storage.models import ACTIVE_RUN, QUEUED_RUN, Process, Run, RunState, SchedulerLife
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ LIVES = 20
 LOOKED_AT = 10_000
 """Active runs that are counted, at most."""
 
-_OLDEST_QUEUED = select(Run.queued_at).where(Run.state == RunState.QUEUED).order_by(Run.id).limit(1)
+_OLDEST_QUEUED = select(Run.queued_at).where(text(QUEUED_RUN)).order_by(Run.id).limit(1)
 
 
 @dataclass(frozen=True, slots=True)

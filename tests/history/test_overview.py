@@ -12,8 +12,10 @@ from dashboard.history.overview import (
     hour_counts,
     read_overview,
 )
+from dashboard.history.system import read_loads
 from dashboard.storage.models import (
     ALL_JOBS,
+    Origin,
     RunState,
     RunStats,
     SchedulerLife,
@@ -56,6 +58,18 @@ class TestGoingOn:
         found = read(database)
         assert [one.job_id for one in found.running] == ["b", "a"]
         assert (found.queued, found.queued_since) == (2, NOW - HOUR)
+
+    def test_a_retry_that_waits_for_its_moment_is_in_no_queue(self, database: Database) -> None:
+        retry = {"state": RunState.QUEUED, "origin": Origin.RETRY, "attempt": 2}
+        later, soon = NOW + timedelta(hours=1), NOW - timedelta(minutes=1)
+        add(
+            database, make_run(1, "a", **retry, queued_at=NOW - timedelta(days=1), not_before=later)
+        )
+        add(database, make_run(2, "b", state=RunState.QUEUED, queued_at=soon))
+        found = read(database)
+        assert (found.queued, found.queued_since) == (1, soon)
+        with database.read() as session:
+            assert read_loads(session)[1] == soon
 
     def test_the_next_hour(self, database: Database) -> None:
         minute = timedelta(minutes=1)
