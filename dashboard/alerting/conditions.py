@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, func, select, text, union_all
 
 from dashboard.alerting.wording import length
+from dashboard.history.downtimes import DOWNTIME
 from dashboard.history.problems import silence_of
 from dashboard.history.verdicts import OVERDUE_AFTER, slow_from
 from dashboard.storage.models import (
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 THE_SCHEDULER = ""
 """The job id of problems that are the scheduler's."""
-
-DOWNTIME = 60.0
-"""Seconds without a leader that count as downtime, unless a rule says otherwise."""
 
 MOST_FOUND = 10_000
 """Jobs of a kind that are looked at, the oldest problems first: those stay the same."""
@@ -196,7 +194,7 @@ class Look:
         down = (present.began_at - before.seen_at).total_seconds()
         told = {"rule": rule.id, "since": before.seen_at}
         if (
-            down >= (rule.window_seconds or DOWNTIME)
+            down >= _downtime_of(rule)
             and present.began_at > rule.created_at
             and self._connection.execute(_TOLD, told).first() is None
         ):
@@ -210,10 +208,15 @@ class Look:
 def scheduler_stopped(rule: AlertRule, status: SchedulerStatus) -> dict[str, Finding]:
     """Return what a process that does not lead finds wrong with the scheduler."""
     seen, age = status.heartbeat_at, status.heartbeat_age_seconds
-    if status.alive or seen is None or (age or 0) < (rule.window_seconds or DOWNTIME):
+    if status.alive or seen is None or (age or 0) < _downtime_of(rule):
         return {}
     found = _scheduler(seen, f"is not running; it was last seen at {seen:%Y-%m-%d %H:%M:%S} UTC")
     return {found.job_id: found}
+
+
+def _downtime_of(rule: AlertRule) -> float:
+    """Return the seconds without a leader that count as downtime."""
+    return rule.window_seconds or DOWNTIME.total_seconds()
 
 
 def in_scope(scope: dict[str, Any], finding: Finding) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, func, select, text
 
+from dashboard.history.downtimes import DOWNTIME
 from dashboard.history.run_list import first_queued_at
 from dashboard.storage.models import (
     ACTIVE_RUN,
@@ -36,9 +37,6 @@ LANES = 50
 
 LIVES = 200
 """Schedulers looked at for downtime, the latest ones."""
-
-DOWNTIME = timedelta(seconds=60)
-"""A gap between two schedulers that is worth showing; a restart takes less."""
 
 BUSY_FROM = 3
 """Jobs that fire at one moment, to be named as a collision."""
