@@ -97,6 +97,15 @@ class TestPage:
         assert "Resume" in buttons(page)
         assert "Pause" not in buttons(page)
 
+    def test_a_job_paused_until_a_time_shows_what_fires_from_then_on(self, site: Site) -> None:
+        until = datetime.now(UTC) + timedelta(days=30)
+        add_job(site, next_run_time=None, paused_at=EPOCH, paused_by="otto", resume_at=until)
+        page = site.get("/jobs/nightly")
+        assert "It resumes by itself" in words(page, "#job .banner-warn")
+        assert "Once it has resumed by itself" in words(page, ".job-next")
+        first = page.select(".fire-times li time")[0]
+        assert datetime.fromisoformat(str(first["datetime"])) >= until - timedelta(seconds=1)
+
     def test_a_broken_job_says_why_and_what_to_do(self, site: Site) -> None:
         add_job(site, trigger={"type": "nonsense"}, broken_reason="There is no task “x”.")
         page = site.get("/jobs/nightly")
