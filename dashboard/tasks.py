@@ -187,6 +187,12 @@ def is_isolated(name: str) -> bool:
     return known is not None and known.isolated
 
 
+def is_guarded(name: str) -> bool:
+    """Say whether only admins choose the parameters of a task, if it is known here."""
+    known = _registry.get(name)
+    return known is not None and known.guarded
+
+
 def _check_options(
     name: str | None, *, executor: object, timeout: object, retries: object, isolated: object
 ) -> None:

@@ -13,6 +13,7 @@ from dashboard.history.health import FinishedRun, count_finished
 from dashboard.services import audit
 from dashboard.services.jobs import locked_job, queue_run, require_instance
 from dashboard.storage.models import ACTIVE, WAITING_RUN, Origin, Role, Run, RunState
+from dashboard.tasks import is_guarded
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -87,6 +88,8 @@ def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
         if job.broken_reason is not None:
             message = f"Job “{job.id}” cannot run: {job.broken_reason}"
             raise Conflict(message)
+        if run.task != job.task and is_guarded(job.task):
+            actor.require(Role.ADMIN)  # the parameters were chosen for another task, by anybody
         waiting = _waiting_retry(session, run)
         if waiting is not None:
             waiting.not_before, waiting.requested_by = None, actor.name

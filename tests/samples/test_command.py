@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from sqlalchemy import select, update
 
 from dashboard.errors import NotAllowed
 from dashboard.records import RunIdentity
 from dashboard.runcontext import run_task
 from dashboard.samples import command as module
 from dashboard.samples import register_samples
-from dashboard.services import audit, jobs
+from dashboard.services import audit, jobs, runs
 from dashboard.settings import load_settings
+from dashboard.storage.models import Run
 from dashboard.tasks import TaskWithheld, all_tasks, get_task
-from tests.factories import ADMIN, HOURLY, OPERATOR, open_core, wait_until
+from tests.factories import ADMIN, HOURLY, OPERATOR, new_run, open_core, wait_until
 from tests.sinks import MIDNIGHT, Sink, run
 
 if TYPE_CHECKING:
@@ -226,3 +228,19 @@ def test_only_admins_choose_what_a_single_run_does(tmp_path: Path) -> None:
             assert jobs.run_now(session, "command-run", actor=OPERATOR).parameters == {
                 "command": ["true"]
             }
+
+
+def test_what_was_chosen_for_another_task_only_an_admin_gives_to_a_program(tmp_path: Path) -> None:
+    with open_core(data=tmp_path, commands=True) as core:
+        job_id = core.add("command.run", parameters={"command": ["true"]})
+        with core.database.write() as session:
+            chosen = {"command": ["false"]}
+            session.add(new_run(job_id, 1, task="of.before", parameters=chosen))
+        with core.database.read() as session:
+            run_id = session.scalars(select(Run.id)).one()
+        with pytest.raises(NotAllowed), audit.transaction(core.database) as session:
+            runs.retry_run(session, run_id, actor=OPERATOR)
+        with core.database.write() as session:
+            session.execute(update(Run).values(task="command.run"))
+        with audit.transaction(core.database) as session:
+            assert runs.retry_run(session, run_id, actor=OPERATOR).attempt == 2
