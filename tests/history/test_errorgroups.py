@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.storage.models import ErrorGroup, ErrorHour, ErrorJob, ErrorMark, RunState
-from tests.rows import EPOCH
+from tests.rows import EPOCH, make_job
 
 if TYPE_CHECKING:
     from dashboard.storage.db import Database
@@ -139,6 +139,8 @@ class TestRegressing:
         assert group(database).mark is IGNORED
 
     def test_acknowledged_until_it_comes_back_after_a_success(self, database: Database) -> None:
+        with database.write() as session:
+            session.add(make_job("a"))
         count(database, run(1, None), run(2))
         mark(database, ACKNOWLEDGED, at=EPOCH + 3 * SECOND)
         count(database, run(4), run(5))

@@ -190,6 +190,7 @@ class TestPage:
 
 class TestMarks:
     def test_acknowledged_and_back(self, site: Site) -> None:
+        site.add(make_job("nightly"))
         fail(site, 1)
         assert buttons(site.get("/errors")) == ["Search", "Acknowledge", "Ignore"]
         page = site.get("/errors/abc/acknowledge")
