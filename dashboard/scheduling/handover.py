@@ -22,6 +22,7 @@ from dashboard.settings import CELERY
 from dashboard.storage.models import (
     ACTIVE_RUN,
     CANCEL_ASKED,
+    HOST,
     QUEUED_RUN,
     Job,
     Origin,
@@ -260,22 +261,34 @@ def miss(connection: Connection, runs: Sequence[Row[Any]], now: datetime) -> Non
 
 
 LOST = "The process that ran it died or was stopped."
-_WORKERS = select(Process.process).where(Process.kind == ProcessKind.WORKER)
+_ALIVE = select(Process.process)
+_WORKERS = _ALIVE.where(Process.kind == ProcessKind.WORKER)
 
 
 def interrupt_orphans(connection: Connection, now: datetime, identity: Identity) -> int:
     """End the runs that other processes left running: called by a process that begins to lead.
 
-    Workers go on whoever leads: theirs end with `interrupt_lost` when they are lost.
+    Workers go on whoever leads, and so do the hosts' own schedulers in processes that live: theirs
+    end with `interrupt_lost` when they are lost.
     """
-    others = and_(Run.process != identity.process, Run.process.not_in(_WORKERS))
+    others = and_(
+        Run.process != identity.process,
+        Run.process.not_in(_WORKERS),
+        or_(Run.executor != HOST, Run.process.not_in(_ALIVE)),
+    )
     return _interrupt(connection, others, now, LOST)
 
 
 def interrupt_lost(connection: Connection, now: datetime) -> int:
-    """End the runs of workers that are not there any more: called after lost ones are forgotten."""
+    """End the runs of workers that are not there any more: called after lost ones are forgotten.
+
+    Also those that a host's own scheduler had begun in a process that is not there any more.
+    """
+    hosts = and_(Run.executor == HOST, Run.process.not_in(_ALIVE))
+    of_hosts = _interrupt(connection, hosts, now, LOST)
     theirs = and_(Run.executor.startswith(CELERY), Run.process.not_in(_WORKERS))
-    return _interrupt(connection, theirs, now, "The worker that ran it died or was cut off.")
+    reason = "The worker that ran it died or was cut off."
+    return of_hosts + _interrupt(connection, theirs, now, reason)
 
 
 def interrupt_killed(
@@ -300,7 +313,7 @@ def miss_unreachable(connection: Connection, now: datetime, executors: Collectio
         .where(
             text(ACTIVE_RUN),
             Run.state == RunState.QUEUED,
-            Run.executor.not_in(sorted(executors)),
+            Run.executor.not_in([*sorted(executors), HOST]),
         )
         .values(
             state=RunState.MISSED,

@@ -79,12 +79,10 @@ class Workforce:
         """End the runs of lost workers, and send again what nobody has taken."""
         self._look_at = time.monotonic() + self._look
         presence.forget(session, self._watch.lost(session))
-        if not self.queues:
-            return
         connection = session.connection()
         if interrupted := handover.interrupt_lost(connection, now):
-            logger.warning("%d runs were interrupted: their workers are lost", interrupted)
+            logger.warning("%d runs were interrupted: their processes are lost", interrupted)
             raise_revision(session)
-        if self.problem is None:
+        if self.queues and self.problem is None:
             for executor, run_ids in sending.send_again(connection, now).items():
                 self._sender.put(executor, run_ids)

@@ -19,12 +19,13 @@ from sqlalchemy import delete
 
 from dashboard.errors import Conflict, Invalid
 from dashboard.runtime import Runtime, make_runtime
+from dashboard.scheduling import handover
 from dashboard.scheduling.hostjobs import HostKey
 from dashboard.services import audit, jobs
 from dashboard.services.jobdata import check_new
 from dashboard.settings import load_settings
-from dashboard.storage.models import HOST, Job, Origin, RunState
-from tests.factories import ADMIN, Core, psycopg_url, wait_until
+from dashboard.storage.models import HOST, Job, Origin, Process, ProcessKind, RunState
+from tests.factories import ADMIN, Core, new_run, psycopg_url, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -352,3 +353,27 @@ def test_many_threads_and_the_follower_lose_nothing(host: Host) -> None:
         list(pool.map(add, range(100)))
     wait_until(lambda: len(host.runs(state=RunState.SUCCEEDED)) == 100, 30)
     assert len(host.runs()) == 100
+
+
+def test_runs_in_other_processes_end_when_their_process_is_gone(any_core: Core) -> None:
+    now = datetime.now(UTC)
+    mine = any_core.runtime.scheduler.identity
+    values = {"machine": "m", "pid": 7, "pid_started": 1.0, "version": "1", "executors": []}
+    moments = {"began_at": now, "seen_at": now, "until": now + timedelta(hours=1)}
+    other = Process(
+        process="b:7:x", kind=ProcessKind.DASHBOARD, host="b", places=0, **values, **moments
+    )
+    run = new_run("theirs", state=RunState.RUNNING, executor=HOST, process="b:7:x")
+    asked = new_run("theirs", 1, state=RunState.QUEUED, executor=HOST)
+    with any_core.database.write() as session:
+        session.add_all([other, run, asked])
+    with any_core.database.write() as session:
+        connection = session.connection()
+        assert handover.interrupt_orphans(connection, now, mine) == 0
+        handover.interrupt_lost(connection, now)
+        handover.miss_unreachable(connection, now, {"threads"})
+    assert any_core.states("theirs") == ["running", "queued"]
+    with any_core.database.write() as session:
+        session.execute(delete(Process).where(Process.process == "b:7:x"))
+        handover.interrupt_lost(session.connection(), now)
+    assert any_core.states("theirs") == ["interrupted", "queued"]
