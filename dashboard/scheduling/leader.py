@@ -100,6 +100,8 @@ class Leadership:
         """Describe a lease of `seconds` for the process `identity`; nothing is taken yet."""
         self.identity = identity
         self.leading = False
+        self.took_over = False
+        """Whether the last `hold` began to lead: somebody else may have led before."""
         self._length = timedelta(seconds=seconds)
         self._version = version
         self._life: int | None = None
@@ -120,11 +122,15 @@ class Leadership:
         While most of it is left, it is only locked and looked at.
         """
         self._before = self._known
+        self.took_over = False
         now = database_now(session)
-        if self.leading and now < self._renew_at:
-            mine = session.connection().execute(_STILL_MINE, {"me": self.identity.process})
-            if mine.first() is not None:
-                return True
+        mine = session.connection().execute(_STILL_MINE, {"me": self.identity.process})
+        if mine.first() is None:
+            # Also when this process has led until now and did not notice: another one may have
+            # taken the lease, started runs and died.
+            self.leading, self._life = False, None
+        elif self.leading and now < self._renew_at:
+            return True
         if not self._take(session, now, _TAKE_MINE_OR_EXPIRED):
             lease = session.get_one(Lease, SCHEDULER)
             dead = is_gone(lease, self.identity)
@@ -134,6 +140,7 @@ class Leadership:
                 return False
         self._note_life(session, now)
         self._renew_at = now + self._length / 3
+        self.took_over = not self.leading
         self.leading = True
         return True
 

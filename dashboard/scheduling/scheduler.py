@@ -255,12 +255,9 @@ class DashboardScheduler(BackgroundScheduler):
     def _claim(self) -> tuple[claims.Due, handover.HandOver] | None:
         """Do the tick's transaction; None when somebody else leads or the end has come."""
         with self.database.write(touch=False) as session:
-            was_leading = self.leadership.leading
-            if self.state == STATE_STOPPED or not self.leadership.hold(session):
+            if not self._lead(session):
                 return None
             now = datetime.now(UTC)
-            if not was_leading:
-                self._take_over(session, now)
             released = self._release(session, now)
             connection = session.connection()
             due = claims.claim_due(
@@ -280,7 +277,7 @@ class DashboardScheduler(BackgroundScheduler):
             remote = self.workforce.room(connection)
             handed = handover.hand_over(connection, now, free | remote, self.identity)
             handed.add(doubtful)
-            if released or due.any or handed.any or not was_leading:
+            if released or due.any or handed.any or self.leadership.took_over:
                 raise_revision(session)
             self._backlog = handed.more or handover.anything_queued(connection)
             self.workforce.note(handed, backlog=self._backlog)
@@ -297,7 +294,7 @@ class DashboardScheduler(BackgroundScheduler):
         if not (self.leadership.leading and self.workforce.is_due):
             return
         with self.database.write(touch=False) as session:
-            if self.state != STATE_STOPPED and self.leadership.hold(session):
+            if self._lead(session) and not self.leadership.took_over:
                 self.workforce.look_after(session, datetime.now(UTC))
 
     def _release(self, session: Session, now: datetime) -> bool:
@@ -318,6 +315,14 @@ class DashboardScheduler(BackgroundScheduler):
         """Take from the pools what they took ahead and could not begin soon after all."""
         for executor in self.executors.values():
             self._taken_back += executor.take_back(patience)
+
+    def _lead(self, session: Session) -> bool:
+        """Hold the lease in this transaction; whoever begins to lead takes over in the same one."""
+        if self.state == STATE_STOPPED or not self.leadership.hold(session):
+            return False
+        if self.leadership.took_over:
+            self._take_over(session, datetime.now(UTC))
+        return True
 
     def _take_over(self, session: Session, now: datetime) -> None:
         """Set right what the previous leader left, in the transaction that takes the lease."""

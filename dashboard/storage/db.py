@@ -8,7 +8,9 @@ while another writes and would fail at once with "database is locked".
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
+import time
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,9 @@ is frozen in the middle of one would keep its locks, and so everybody else, for 
 
 BUSY_SECONDS = 15
 """How long a transaction waits for another process's lock before it gives up."""
+
+SWITCH_AGAIN = 0.02
+"""Seconds until a new file is tried again that somebody else is just switching to WAL."""
 
 
 class Database:
@@ -171,8 +176,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     """
     connection.isolation_level = None  # transactions begin where we say, not where sqlite3 guesses
     cursor = connection.cursor()
+    _switch_to_wal(cursor)
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=NORMAL",
         "foreign_keys=ON",
         "cache_size=-16000",
@@ -180,6 +185,24 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Let readers go on while one writes; a new file is switched once, for good.
+
+    SQLite does not wait for a lock then, as it does everywhere else: processes that start together
+    on a new file would find it locked.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(SWITCH_AGAIN)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -49,7 +49,7 @@ def test_selected_jobs_are_paused_after_a_look_at_them(
     page.get_by_role("button", name="Pause: 1 job").click()
     expect(title(page)).to_have_text("1 job paused")
     page.get_by_role("link", name=names[2]).click()
-    expect(page.get_by_text("the warehouse moves")).to_be_visible()
+    expect(page.get_by_text("the warehouse moves").first).to_be_visible()
 
 
 def test_all_that_match_are_removed_with_the_keyboard(

@@ -46,7 +46,7 @@ def test_a_paused_job_stays_paused_until_it_is_resumed(
     field(dialog, "Reason").fill("the supplier is on holiday")
     button(dialog, "Pause").click()
     expect(page.get_by_text("Paused by admin")).to_be_visible()
-    expect(page.get_by_text("the supplier is on holiday")).to_be_visible()
+    expect(page.get_by_text("the supplier is on holiday").first).to_be_visible()
 
     page.get_by_role("link", name="Edit").click()
     expect(page.get_by_text("The job is paused")).to_be_visible()
@@ -55,7 +55,7 @@ def test_a_paused_job_stays_paused_until_it_is_resumed(
     button(page, "Save changes").click()
     expect(title(page)).to_have_text(job_name)
     expect(page.get_by_text("Every second")).to_be_visible()
-    expect(page.get_by_text("the supplier is on holiday")).to_be_visible()
+    expect(page.get_by_text("the supplier is on holiday").first).to_be_visible()
     expect(page.get_by_text("If it were resumed now")).to_be_visible()
     expect(runs(page)).to_have_count(0)
 
@@ -81,7 +81,7 @@ def test_a_failing_job_shows_where_it_failed(
     expect(page.get_by_role("log")).to_contain_text("This goes well so far.")
 
     button(page, "Retry").click()
-    expect(page.get_by_text("attempt 2")).to_be_visible()
+    expect(page.get_by_text("attempt 2").first).to_be_visible()
     expect(title(page)).to_contain_text(job_name)
 
 
@@ -132,7 +132,7 @@ def test_a_stale_edit_is_refused_and_says_what_changed(
     expect(field(page, "Tags")).to_have_value("mine")
     button(page, "Save changes").click()
     expect(title(page)).to_have_text(job_name)
-    expect(page.get_by_text("as the colleague wrote")).to_be_visible()
+    expect(page.get_by_text("as the colleague wrote").first).to_be_visible()
     expect(page.get_by_text("mine", exact=True)).to_be_visible()
 
 

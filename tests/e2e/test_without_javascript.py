@@ -86,7 +86,7 @@ def test_a_job_is_paused_resumed_and_removed(
     field(page, "Reason").fill("no scripts here")
     button(page, "Pause").click()
     expect(title(page)).to_have_text(job_name)
-    expect(page.get_by_text("no scripts here")).to_be_visible()
+    expect(page.get_by_text("no scripts here").first).to_be_visible()
     button(page, "Resume").click()
     expect(page.get_by_text("no scripts here")).to_be_hidden()
     button(page, "Remove").click()

@@ -99,6 +99,21 @@ class TestOneAtATime:
         assert hold(database, second)
         assert not hold(database, first)
 
+    def test_one_that_did_not_notice_that_another_led_meanwhile_takes_over_anew(
+        self, database: Database
+    ) -> None:
+        first, second = leadership(), leadership(OTHER)
+        assert hold(database, first)
+        assert first.took_over
+        assert hold(database, first)
+        assert not first.took_over
+        pass_time(database, 11)
+        assert hold(database, second)  # it starts runs, and dies
+        pass_time(database, 11)
+        assert hold(database, first)
+        assert first.took_over
+        assert [life.process for life in lives(database)] == ["me:1:a", "it:2:b", "me:1:a"]
+
     def test_after_a_clean_stop_nobody_waits(self, database: Database) -> None:
         first, second = leadership(), leadership(OTHER)
         hold(database, first)

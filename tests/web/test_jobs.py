@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -72,7 +73,9 @@ def test_a_row_tells_a_job(site: Site) -> None:
     assert "scheduled failing 1 time in a row" in text
     assert "Every day at 02:30" in text
     assert "Europe/Berlin" in text
-    assert "in 1 h 2" in text or "in 1 h 30 min" in text
+    assert re.search(
+        r" in (1 h|\d+ min)", text
+    )  # as long after the start of the tests as it may be
     assert f" {SOON:%Y-%m-%d %H:%M:%S} UTC" in text
     assert "Last 10 runs: 9 succeeded, 1 failed; the newest failed." in text
     assert "90 % · usually 2.0 s · 2 h ago" in text
