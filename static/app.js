@@ -188,11 +188,6 @@
 
   // -- the form of a job ------------------------------------------------------------------------
 
-  // Pages tell times in the person's own zone, which only the browser knows.
-  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
-  const home = document.querySelector("a.brand")?.pathname ?? "/";
-  document.cookie = `dashboard_zone=${timeZone}; path=${home}; max-age=31536000; samesite=lax`;
-
   document.addEventListener("input", ({ target }) => {
     if (target.closest(".editor-grid")) document.getElementById("preview").dataset.outdated = "";
     if (!target.matches("[data-calendar]")) return;

@@ -56,6 +56,13 @@ def test_after_signing_out_nothing_is_left_to_see(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
 
 
+@pytest.mark.browser_context_args(storage_state=None, timezone_id="Asia/Tokyo")
+def test_the_first_page_already_tells_the_time_of_the_browser(page: Page) -> None:
+    page.goto("/system")
+    sign_in(page, ADMIN, PASSWORD)
+    expect(page.get_by_role("main").get_by_text("JST").first).to_be_visible()
+
+
 def test_an_open_page_says_that_its_person_was_signed_out(page: Page) -> None:
     page.goto("/")
     page.context.clear_cookies()

@@ -30,6 +30,17 @@ def reload_until(page: Page, state: str) -> None:
     wait_until(seen)
 
 
+def test_a_phone_has_room_for_some_places_and_a_menu_for_the_others(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto("/")
+    places = page.get_by_role("navigation", name="Main")
+    expect(places.get_by_role("link")).to_have_count(4)
+    button(places, "More").click()
+    places.get_by_role("link", name="System", exact=True).click()
+    expect(title(page)).to_have_text("System")
+    expect(places.get_by_role("link")).to_have_count(4)
+
+
 def test_a_job_is_added_previewed_and_run(page: Page, colleague: Colleague, job_name: str) -> None:
     open_form(page)
     field(page, "Task").select_option("tests.greet")
