@@ -270,7 +270,7 @@
     }
     const body = new URLSearchParams(new FormData(form));
     body.set("theme", choice);
-    fetch(form.action, { method: "POST", body, redirect: "manual" });
+    fetch(form.action, { method: "POST", body, redirect: "manual", keepalive: true }); // although the person goes on
   });
 
   // The server would cut the connection before the browser has sent it all, and say nothing.

@@ -95,11 +95,16 @@ def sights(
 
 @pytest.fixture
 def page(page: Page) -> Page:
-    """A page that can be looked at with axe, and stays as it is meanwhile.
-
-    A live part that is swapped in the middle of a look is measured half old, half new.
-    """
+    """A page that can be looked at with axe."""
     page.add_init_script(AXE_SCRIPT)
+    return page
+
+
+def hold_still(page: Page) -> None:
+    """Swap no live part from now on: one swapped during a look is measured half old, half new.
+
+    Only before a look, because a routed request whose redirect is not followed has no response.
+    """
     page.route(
         "**/*",
         lambda route: (
@@ -108,7 +113,6 @@ def page(page: Page) -> Page:
             else route.fallback()
         ),
     )
-    return page
 
 
 def look(page: Page, scheme: Literal["light", "dark"], width: int) -> None:
@@ -120,6 +124,7 @@ def look(page: Page, scheme: Literal["light", "dark"], width: int) -> None:
 
 def faults(page: Page) -> set[str]:
     """What makes the page hard or impossible to use, in every look."""
+    hold_still(page)
     found: set[str] = set()
     for scheme, width in LOOKS:
         look(page, scheme, width)
