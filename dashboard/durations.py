@@ -1,9 +1,10 @@
-"""Durations as people write them and as JSON keeps them (ISO 8601)."""
+"""Durations as people write and read them, and as JSON keeps them (ISO 8601)."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
+from itertools import pairwise
 
 from pydantic import TypeAdapter
 
@@ -61,3 +62,26 @@ def show_duration(text: str) -> str:
         if count or point:
             words.append(f"{count}{point}{unit}")
     return ("-" if length < timedelta() else "") + (" ".join(words) or "0s")
+
+
+def in_words(seconds: float) -> str:
+    """Write a length of time with two units at most: `400 ms`, `12 s`, `3 min 20 s`, `2 d 4 h`."""
+    if seconds < 0.0005:  # noqa: PLR2004 -- what would round to nothing
+        return "under 1 ms"
+    # Each bound is where rounding would reach the next form: 59.6 s is a minute.
+    for below, form in ((0.9995, "{:.0f} ms"), (9.95, "{:.1f} s"), (59.5, "{:.0f} s")):
+        if seconds < below:
+            return form.format(seconds * 1000 if form.endswith("ms") else seconds)
+    return length(seconds)
+
+
+def length(seconds: float) -> str:
+    """Write a length of time that somebody has chosen, likewise, but nothing below a second."""
+    seconds = round(seconds)
+    units = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+    for (large, large_name), (small, small_name) in pairwise(units):
+        if seconds >= large:
+            rest = seconds % large // small
+            tail = f" {rest} {small_name}" if rest else ""
+            return f"{seconds // large} {large_name}{tail}"
+    return f"{seconds} s" if seconds else "under 1 s"

@@ -1,6 +1,6 @@
 """What the rules look for: the jobs that each of them finds something wrong with, at one moment.
 
-All are small look-ups by index. What several rules ask is read once a look.
+What is wrong is for `history.problems` to say; only failure rates and downtimes are found here.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select, text, union_all
+from sqlalchemy import bindparam, func, select, union_all
 
-from dashboard.alerting.wording import length
+from dashboard.alerting.wording import problem_of
+from dashboard.durations import length
 from dashboard.history.downtimes import DOWNTIME
-from dashboard.history.problems import silence_of
-from dashboard.history.verdicts import OVERDUE_AFTER, slow_from
+from dashboard.history.problems import ProblemKind, problems_of_kind, runs_longer_than
+from dashboard.history.silences import NOTED, silence_of
 from dashboard.storage.models import (
-    ACTIVE_RUN,
-    MISSED_LAST,
     PROBLEMS,
     AlertKind,
     AlertProblem,
@@ -34,17 +33,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from dashboard.history.problems import Problem
     from dashboard.services.status import SchedulerStatus
     from dashboard.storage.models import AlertRule
 
 THE_SCHEDULER = ""
 """The job id of problems that are the scheduler's."""
-
-MOST_FOUND = 10_000
-"""Jobs of a kind that are looked at, the oldest problems first: those stay the same."""
-
-MOST_ACTIVE = 2000
-"""Active runs that are looked at."""
 
 RUNS_OF_A_JOB = 1000
 """Runs of a job, the newest ones, that a failure rate is made of at most."""
@@ -64,101 +58,65 @@ class Finding:
     problem: str
     """What is wrong, as half a sentence that begins with the verb."""
     run_id: int | None = None
-    failures: int = 0
     silenced: bool = False
     """Somebody has acknowledged or snoozed it."""
 
 
 class Look:
-    """One look at everything."""
+    """One look at everything; what several rules ask is read once."""
 
     def __init__(self, session: Session, now: datetime) -> None:
+        self._session = session
         self._connection = session.connection()
         self._now = now
+        self._known: dict[ProblemKind, list[Problem]] = {}
 
     def findings(self, rule: AlertRule) -> dict[str, Finding]:
-        """Return what `rule` finds wrong, by job."""
-        found: Iterable[Finding]
+        """Return what `rule` finds wrong, by job; of several things with one job the first."""
+        found: dict[str, Finding] = {}
+        for each in self._look(rule):
+            if in_scope(rule.scope, each):
+                found.setdefault(each.job_id, each)
+        return found
+
+    def _look(self, rule: AlertRule) -> Iterable[Finding]:
+        problems: Iterable[Problem]
         match rule.on:
             case AlertKind.FAILING:
-                found = (each for each in self._failing if each.failures >= rule.after)
-            case AlertKind.FAILURE_RATE:
-                found = self._failure_rate(rule)
+                failing = self._of(ProblemKind.FAILING, ProblemKind.INTERRUPTED)
+                problems = (each for each in failing if each.failures >= rule.after)
             case AlertKind.OVERDUE:
-                found = self._overdue(rule)
+                late = self._now - timedelta(seconds=rule.window_seconds or 0)
+                overdue = self._of(ProblemKind.OVERDUE)
+                problems = (each for each in overdue if each.since and each.since < late)
+            case AlertKind.SLOW if rule.window_seconds:
+                problems = runs_longer_than(self._session, rule.window_seconds, self._now)
             case AlertKind.SLOW:
-                found = self._slow(rule)
+                problems = self._of(ProblemKind.SLOW)
             case AlertKind.BROKEN:
-                found = self._broken
+                problems = self._of(ProblemKind.BROKEN)
+            case AlertKind.FAILURE_RATE:
+                return self._failure_rate(rule)
             case AlertKind.SCHEDULER_DOWN:
-                found = self._downtime(rule)
-        return {each.job_id: each for each in found if in_scope(rule.scope, each)}
+                return self._downtime(rule)
+        return (self._finding(each) for each in problems)
 
-    def _job(self, row: Any) -> dict[str, Any]:
-        silence = silence_of(row, self._now)
-        return {
-            "job_id": row.id,
-            "job_name": row.name,
-            "tags": tuple(row.tags),
-            "silenced": silence is not None and silence.covers,
-        }
+    def _of(self, *kinds: ProblemKind) -> Iterator[Problem]:
+        for kind in kinds:
+            if kind not in self._known:
+                self._known[kind] = list(problems_of_kind(self._session, kind, self._now))
+            yield from self._known[kind]
 
-    @cached_property
-    def _failing(self) -> list[Finding]:
-        return [
-            Finding(
-                **self._job(row),
-                since=row.failing_since,
-                problem=_failed(row),
-                run_id=row.failure_run_id,
-                failures=row.consecutive_failures,
-            )
-            for row in self._connection.execute(_FAILING)
-        ]
-
-    @cached_property
-    def _broken(self) -> list[Finding]:
-        return [
-            Finding(
-                **self._job(row),
-                since=row.updated_at,
-                problem=f"cannot run: {_line(row.broken_reason)}",
-            )
-            for row in self._connection.execute(_BROKEN)
-        ]
-
-    def _overdue(self, rule: AlertRule) -> Iterator[Finding]:
-        late = max(OVERDUE_AFTER, timedelta(seconds=rule.window_seconds or 0))
-        before = self._now - late
-        for row in self._connection.execute(_MISSED):
-            due = datetime.fromisoformat(row.recent[-1][3])
-            if due < before:
-                yield self._late(row, due, ", missed that and has not run since", row.last_run_id)
-        for row in self._connection.execute(_WAITING, {"before": before}):
-            yield self._late(row, row.queued_at, " and still waits for a free place", row.run_id)
-        for row in self._connection.execute(_OVERDUE, {"before": before}):
-            yield self._late(row, row.next_run_time, " and has not")
-
-    def _late(self, row: Any, due: datetime, how: str, run_id: int | None = None) -> Finding:
-        problem = f"should have run at {due:%Y-%m-%d %H:%M:%S} UTC{how}"
-        return Finding(**self._job(row), since=due, problem=problem, run_id=run_id)
-
-    @cached_property
-    def _running(self) -> list[Any]:
-        return list(self._connection.execute(_RUNNING))
-
-    def _slow(self, rule: AlertRule) -> Iterator[Finding]:
-        for row in self._running:
-            limit = rule.window_seconds or slow_from(row.usual_duration, row.long_duration)
-            took = (self._now - row.started_at).total_seconds()
-            if limit is None or took <= limit:
-                continue
-            usually = (
-                f"; it usually takes {length(row.usual_duration)}" if row.usual_duration else ""
-            )
-            problem = f"has been running for more than {length(limit)}{usually}"
-            since = row.started_at + timedelta(seconds=limit)
-            yield Finding(**self._job(row), since=since, problem=problem, run_id=row.run_id)
+    def _finding(self, problem: Problem) -> Finding:
+        return Finding(
+            problem.job_id,
+            problem.job_name,
+            problem.tags,
+            since=problem.since or self._now,
+            problem=problem_of(problem),
+            run_id=problem.run_id,
+            silenced=not problem.is_open,
+        )
 
     @cached_property
     def _failures(self) -> list[Any]:
@@ -183,7 +141,16 @@ class Look:
                 continue
             problem = f"failed {bad} times in {total} runs within {length(window)}"
             since = min(row.finished_at for row in failed if row.job_id == job_id)
-            yield Finding(**self._job(job), since=since, problem=problem, run_id=last.id)
+            silence = silence_of(job, self._now)
+            yield Finding(
+                job.id,
+                job.name,
+                tuple(job.tags),
+                since=since,
+                problem=problem,
+                run_id=last.id,
+                silenced=silence is not None and silence.covers,
+            )
 
     def _downtime(self, rule: AlertRule) -> Iterator[Finding]:
         """Find a downtime that ended when the present leader took over and nobody has told of."""
@@ -232,104 +199,12 @@ def _scheduler(since: datetime, problem: str) -> Finding:
     return Finding(THE_SCHEDULER, "The scheduler", (), since, problem)
 
 
-def _failed(row: Any) -> str:
-    times = row.consecutive_failures
-    how_often = "has failed" if times == 1 else f"has failed {times} times in a row"
-    return f"{how_often}: {_line(row.last_error)}" if row.last_error else how_often
-
-
-def _line(words: str) -> str:
-    """Return the first line of a text, as much of it as a message bears."""
-    first = words.strip().partition("\n")[0]
-    return first if len(first) <= 300 else first[:299] + "…"  # noqa: PLR2004 -- a few lines on a phone
-
-
 # Statements are built once: the same is asked every second.
 
-_OF_JOB = (
-    Job.id,
-    Job.name,
-    Job.tags,
-    JobHealth.failing_since,
-    JobHealth.failure_kind,
-    JobHealth.silence,
-    JobHealth.silenced_at,
-    JobHealth.silenced_by,
-    JobHealth.silenced_until,
-    JobHealth.silence_reason,
-    JobHealth.silenced_failure,
-)
-_MAY_RUN = (Job.paused_at.is_(None), Job.broken_reason.is_(None))
-
-
-_FAILING = (
-    select(
-        *_OF_JOB,
-        JobHealth.consecutive_failures,
-        JobHealth.failure_run_id,
-        JobHealth.last_error,
-    )
-    .select_from(JobHealth)
-    .join(Job, Job.id == JobHealth.job_id)
-    .where(JobHealth.failing_since.is_not(None), *_MAY_RUN)
-    .order_by(JobHealth.failing_since)
-    .limit(MOST_FOUND)
-)
-_BROKEN = (
-    select(*_OF_JOB, Job.broken_reason, Job.updated_at)
-    .outerjoin(JobHealth, JobHealth.job_id == Job.id)
-    .where(Job.broken_reason.is_not(None), Job.paused_at.is_(None))
-    .order_by(Job.updated_at)
-    .limit(MOST_FOUND)
-)
-_OVERDUE = (
-    select(*_OF_JOB, Job.next_run_time)
-    .outerjoin(JobHealth, JobHealth.job_id == Job.id)
-    .where(Job.next_run_time < bindparam("before"), *_MAY_RUN)
-    .order_by(Job.next_run_time)
-    .limit(MOST_FOUND)
-)
-_MISSED = (
-    select(*_OF_JOB, JobHealth.recent, JobHealth.last_run_id)
-    .select_from(JobHealth)
-    .join(Job, Job.id == JobHealth.job_id)
-    .where(text(f"job_health.{MISSED_LAST}"), *_MAY_RUN)  # letter by letter, as its index has it
-    .order_by(JobHealth.last_finished_at)
-    .limit(MOST_FOUND)
-)
-_WAITING = (
-    select(*_OF_JOB, Run.id.label("run_id"), Run.queued_at)
-    .select_from(Run)
-    .join(Job, Job.id == Run.job_id)
-    .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
-    .where(
-        text(ACTIVE_RUN),
-        Run.state == RunState.QUEUED,
-        Run.attempt == 1,  # a retry is queued long before its moment
-        Run.queued_at < bindparam("before"),
-    )
-    .order_by(Run.id.desc())  # of several runs of a job, the oldest counts
-    .limit(MOST_ACTIVE)
-)
 _JOB = (
-    select(*_OF_JOB)
+    select(Job.id, Job.name, Job.tags, *NOTED)
     .outerjoin(JobHealth, JobHealth.job_id == Job.id)
-    .where(Job.id == bindparam("job"), *_MAY_RUN)
-)
-_RUNNING = (
-    select(
-        *_OF_JOB,
-        Run.id.label("run_id"),
-        Run.started_at,
-        JobHealth.usual_duration,
-        JobHealth.long_duration,
-    )
-    .select_from(Run)
-    .join(Job, Job.id == Run.job_id)
-    .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
-    .where(text(ACTIVE_RUN), Run.state == RunState.RUNNING, Run.started_at.is_not(None))
-    .order_by(Run.started_at.desc())  # of several runs of a job, the oldest counts
-    .limit(MOST_ACTIVE)
+    .where(Job.id == bindparam("job"), Job.paused_at.is_(None), Job.broken_reason.is_(None))
 )
 _FAILURES = union_all(
     *(

@@ -5,43 +5,55 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from dashboard.durations import length
+from dashboard.history.problems import ProblemKind
 from dashboard.storage.models import AlertEvent, AlertKind
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from dashboard.history.problems import Problem
     from dashboard.storage.models import AlertProblem, AlertRule
 
 NAMED = 4
 """Jobs or tags that a sentence names, at most."""
 
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+LINE = 300
+"""Characters of an error that a message bears: a few lines on a phone."""
 
 
-def length(seconds: float) -> str:
-    """Write a length of time with its two largest units: `45 s`, `2 h 5 min`."""
-    rest, words = round(seconds), []
-    for size, unit in _UNITS:
-        number, rest = divmod(rest, size)
-        if number:
-            words.append(f"{number} {unit}")
-    return " ".join(words[:2]) or "less than a second"
+def problem_of(problem: Problem) -> str:
+    """Say what is wrong with a job, as half a sentence that begins with the verb."""
+    why = _line(problem.message)
+    match problem.kind:
+        case ProblemKind.BROKEN:
+            return f"cannot run: {why}"
+        case ProblemKind.OVERDUE:
+            return f"should have run at {problem.since:%Y-%m-%d %H:%M:%S} UTC: {why}"
+        case ProblemKind.SLOW:
+            return f"is running unusually long: {why}"
+        case ProblemKind.FAILING | ProblemKind.INTERRUPTED if problem.failures > 1:
+            return f"has failed {problem.failures} times in a row: {why}"
+        case ProblemKind.FAILING:
+            return f"has failed: {why}"
+        case ProblemKind.INTERRUPTED:
+            return f"was interrupted: {why}"
 
 
 def message_of(event: AlertEvent, problem: AlertProblem, rule: AlertRule, now: datetime) -> str:
     """Return what happened in one sentence."""
     name, lasted = problem.job_name, length((now - problem.since).total_seconds())
+    what = problem.problem + ("" if problem.problem.endswith((".", "!", "?", "…")) else ".")
     if event is AlertEvent.RECOVERED:
-        return f"{name} is well again, after {lasted}. It {problem.problem}."
+        return f"{name} is well again, after {lasted}. It {what}"
     if event is AlertEvent.REMINDER:
-        return f"Still so after {lasted}: {name} {problem.problem}."
+        return f"Still so after {lasted}: {name} {what}"
     if problem.flapping:
-        settle = length(rule.settle_seconds)
         return (
-            f"{name} {problem.problem}. It fails and recovers again and again: the next message"
-            f" comes when it has been well for {settle}."
+            f"{name} {what} It fails and recovers again and again: the next message comes when it"
+            f" has been well for {length(rule.settle_seconds)}."
         )
-    return f"{name} {problem.problem}."
+    return f"{name} {what}"
 
 
 def payload_of(
@@ -91,6 +103,13 @@ def _link(problem: AlertProblem, public_url: str) -> str | None:
     return f"{root}/jobs/{quote(problem.job_id, safe='')}" if problem.job_id else f"{root}/system"
 
 
+def _line(words: str) -> str:
+    """Return the first line of a text in the middle of a sentence, as much of it as is borne."""
+    line = words.strip().partition("\n")[0].rstrip(".")
+    line = line if len(line) <= LINE else f"{line[: LINE - 1]}…"
+    return f"it {line[3:]}" if line.startswith("It ") else line
+
+
 def sentence_of(rule: AlertRule) -> str:
     """Say in one sentence what a rule does; who is told is left out."""
     parts = [f"{_condition(rule)}."]
@@ -114,7 +133,7 @@ def _condition(rule: AlertRule) -> str:
                 f"When {share} of the runs{least} of {who} failed within {length(window or 3600)}"
             )
         case AlertKind.OVERDUE:
-            return f"When {who} is more than {length(max(window or 0, 60))} late"
+            return f"When {who} is " + (f"more than {length(window)} late" if window else "overdue")
         case AlertKind.SLOW:
             limit = f"longer than {length(window)}" if window else "unusually long"
             return f"When a run of {who} takes {limit}"

@@ -14,11 +14,11 @@ from sqlalchemy.orm import aliased, load_only
 
 from dashboard.history.downtimes import last_downtime_ended, recent_downtimes
 from dashboard.history.problems import ProblemKind, read_problems
+from dashboard.history.system import queued_runs
 from dashboard.storage.models import (
     ACTIVE_RUN,
     ALL_JOBS,
     PROBLEMS,
-    QUEUED_RUN,
     Job,
     Run,
     RunState,
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 RUNNING = 100
 """Running runs are listed up to here."""
-
-QUEUED = 1000
-"""Queued runs are counted up to here."""
 
 SOON = 10
 """Jobs of the next hour that are shown."""
@@ -119,12 +116,6 @@ def active_runs(session: Session) -> list[ActiveRun]:
     return [ActiveRun(*row) for row in session.connection().execute(_RUNNING)]
 
 
-def queued_runs(session: Session) -> tuple[int, datetime | None]:
-    """Return how many runs wait for a free place, up to `QUEUED`, and since when."""
-    number, oldest = session.execute(_WAITING).one()
-    return number, oldest
-
-
 def next_jobs(session: Session, now: datetime) -> list[Job]:
     """Return the jobs that fire within the next hour, the next one first; one more than shown."""
     return list(session.scalars(_NEXT_JOBS, {"from": now, "until": now + timedelta(hours=1)}))
@@ -204,14 +195,6 @@ _RUNNING = (
     .order_by(Run.started_at)
     .limit(RUNNING)
 )
-
-_QUEUE = (
-    select(Run.queued_at)
-    .where(text(QUEUED_RUN))  # retries wait for their moment, not for a place
-    .limit(QUEUED)
-    .subquery()
-)
-_WAITING = select(func.count(), func.min(_QUEUE.c.queued_at)).select_from(_QUEUE)
 
 _HOURS = select(RunStats).where(RunStats.job_id == ALL_JOBS, RunStats.hour >= bindparam("from"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -22,15 +23,17 @@ from sqlalchemy import (
     union_all,
 )
 
-from dashboard.history.verdicts import OVERDUE_AFTER, SLOW_FACTOR, is_slow
+from dashboard.durations import in_words, length
+from dashboard.history.silences import NOTED, SILENT, SilenceNote, silence_of
+from dashboard.history.verdicts import OVERDUE_AFTER, slow_from
 from dashboard.storage.models import (
     ACTIVE_RUN,
     MISSED_LAST,
+    QUEUED_RUN,
     Job,
     JobHealth,
     Run,
     RunState,
-    Silence,
     UtcDateTime,
 )
 
@@ -46,6 +49,12 @@ SHOWN = 50
 COUNTED = 100
 """Problems of a kind are counted up to here."""
 
+TOLD = 10_000
+"""Problems of a kind that alerts ask about, the oldest first: those stay the same."""
+
+ACTIVE = 2000
+"""Active runs among which alerts look for problems, the oldest first."""
+
 
 class ProblemKind(enum.StrEnum):
     """What is wrong with a job, the most urgent first."""
@@ -58,24 +67,13 @@ class ProblemKind(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SilenceNote:
-    """Who knows about a job's trouble, and until when that keeps it from being news."""
-
-    kind: Silence
-    at: datetime
-    by: str
-    until: datetime | None  # None = until the job recovers
-    reason: str | None
-    covers: bool  # False: it has failed in another way since it was acknowledged
-
-
-@dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that is wrong with one job."""
 
     kind: ProblemKind
     job_id: str
     job_name: str
+    tags: tuple[str, ...]
     since: datetime | None  # failing since, due at, or running since; a broken job does not tell
     message: str  # one line
     run_id: int | None  # the run to look at
@@ -113,7 +111,7 @@ def read_problems(session: Session, now: datetime) -> Problems:
         for problem in _of_job(row, now)
         if problem.kind is kind
     ]
-    active = list(_of_runs(rows.execute(_ACTIVE, at), now))
+    active = list(_of_runs(rows.execute(_ACTIVE, at | {"most": COUNTED}), now))
     silenced = [problem for row in rows.execute(_SILENCED, at) for problem in _of_job(row, now)]
     return Problems(
         open=found + [problem for problem in active if problem.is_open],
@@ -133,9 +131,29 @@ def problem_counts(session: Session, now: datetime) -> dict[str, int]:
     counts: dict[str, int] = dict.fromkeys(ProblemKind, 0)
     for kind, number in rows.execute(_COUNTS, at):
         counts[kind] += number
-    for problem in _of_runs(rows.execute(_ACTIVE, at), now):
+    for problem in _of_runs(rows.execute(_ACTIVE, at | {"most": COUNTED}), now):
         counts[problem.kind] += problem.is_open
     return counts
+
+
+def problems_of_kind(session: Session, kind: ProblemKind, now: datetime) -> Iterator[Problem]:
+    """Yield all problems of a kind, silenced or not: what alerts ask."""
+    rows = session.connection()
+    at = _moments(now)
+    of_jobs = [rows.execute(query, at) for stored, query in _ALL if stored is kind]
+    for problem in chain.from_iterable(_of_job(row, now) for found in of_jobs for row in found):
+        if problem.kind is kind:
+            yield problem
+    if (query := _OF_RUNS.get(kind)) is not None:
+        yield from _of_runs(rows.execute(query, at | {"most": ACTIVE}), now)
+
+
+def runs_longer_than(session: Session, seconds: float, now: datetime) -> Iterator[Problem]:
+    """Yield the runs that go on for longer than an alert rule allows, whatever is usual."""
+    for row in session.connection().execute(_RUNNING, {"most": ACTIVE}):
+        if _elapsed(row, now) > seconds:
+            message = f"It has been running for more than {length(seconds)}."
+            yield _problem(row, now, ProblemKind.SLOW, row.started_at, message, row.run_id)
 
 
 def problems_of_job(session: Session, job_id: str, now: datetime) -> list[Problem]:
@@ -143,30 +161,6 @@ def problems_of_job(session: Session, job_id: str, now: datetime) -> list[Proble
     rows = session.connection().execute(_OF_JOB, {"job_id": job_id}).all()
     active = [row for row in rows if row.run_id is not None]
     return [*(problem for row in rows[:1] for problem in _of_job(row, now)), *_of_runs(active, now)]
-
-
-def silence_of(health: Any, now: datetime) -> SilenceNote | None:
-    """Return who knows about a job's trouble, unless that time is over.
-
-    `health` is a `JobHealth`, a row with its columns, or None.
-    """
-    if health is None or health.silence is None:
-        return None
-    if health.silenced_until is not None and health.silenced_until <= now:
-        return None
-    covers = (
-        health.silence is Silence.SNOOZED
-        or health.failing_since is None
-        or health.failure_kind == health.silenced_failure
-    )
-    return SilenceNote(
-        kind=health.silence,
-        at=health.silenced_at,
-        by=health.silenced_by,
-        until=health.silenced_until,
-        reason=health.silence_reason,
-        covers=covers,
-    )
 
 
 # -- from rows to problems ---------------------------------------------------------------------
@@ -187,7 +181,7 @@ def _of_job(row: Row[Any], now: datetime) -> Iterator[Problem]:
         message = "It is due, and the scheduler has not looked at it."
         yield _problem(row, now, ProblemKind.OVERDUE, row.next_run_time, message)
     elif row.last_state is RunState.MISSED:
-        message = "This fire time passed without a start, and it has not run since."
+        message = "It has not run since this fire time passed without a start."
         due = datetime.fromisoformat(row.recent[-1][3])
         yield _problem(row, now, ProblemKind.OVERDUE, due, message, row.last_run_id)
 
@@ -200,27 +194,30 @@ def _of_runs(rows: Iterable[Any], now: datetime) -> Iterator[Problem]:
             yield from _of_running(row, now)
         elif row.job_id not in waiting and _waits_too_long(row, now):
             waiting.add(row.job_id)
-            message = "It was queued in time and still waits for a free place."
-            yield _problem(row, now, ProblemKind.OVERDUE, row.queued_at, message, row.run_id)
+            message = "It could have started then, and still waits for a free place."
+            yield _problem(row, now, ProblemKind.OVERDUE, row.ready_at, message, row.run_id)
 
 
 def _of_running(row: Row[Any], now: datetime) -> Iterator[Problem]:
-    if row.started_at is None:
-        return
-    elapsed = (now - row.started_at).total_seconds()
     skips = row.last_state is RunState.SKIPPED and row.last_run_id > row.run_id
-    if skips or is_slow(elapsed, row.usual_duration, row.long_duration):
-        message = f"It has been running for more than {SLOW_FACTOR} times what is usual."
-        if skips:
-            message = "It should have finished: later fire times are skipped while it runs."
-        yield _problem(row, now, ProblemKind.SLOW, row.started_at, message, row.run_id)
+    limit = slow_from(row.usual_duration, row.long_duration)
+    if skips:
+        message = "It should have finished: later fire times are skipped while it runs."
+    elif limit is not None and _elapsed(row, now) >= limit:
+        usual = in_words(row.usual_duration)
+        message = f"It has been running for more than {length(limit)}; it usually takes {usual}."
+    else:
+        return
+    yield _problem(row, now, ProblemKind.SLOW, row.started_at, message, row.run_id)
+
+
+def _elapsed(row: Row[Any], now: datetime) -> float:
+    return float((now - row.started_at).total_seconds())
 
 
 def _waits_too_long(row: Row[Any], now: datetime) -> bool:
-    if row.attempt > 1:
-        return False  # a retry is queued long before its moment, and waits for that
     grace = timedelta(seconds=row.misfire_grace_time or 0)
-    return bool(now - row.queued_at > max(grace, OVERDUE_AFTER))
+    return bool(now - row.ready_at > max(grace, OVERDUE_AFTER))
 
 
 def _problem(
@@ -235,6 +232,7 @@ def _problem(
         kind=kind,
         job_id=row.job_id,
         job_name=row.job_name,
+        tags=tuple(row.tags),
         since=since,
         message=message,
         run_id=run_id,
@@ -254,41 +252,25 @@ def _moments(now: datetime) -> dict[str, datetime]:
 _NOW = bindparam("now", type_=UtcDateTime())
 _BEFORE = bindparam("overdue_before", type_=UtcDateTime())
 
-_SILENT: ColumnElement[bool] = and_(
-    JobHealth.silence.is_not(None),
-    or_(JobHealth.silenced_until.is_(None), JobHealth.silenced_until > _NOW),
-    or_(
-        JobHealth.silence == Silence.SNOOZED,
-        JobHealth.failing_since.is_(None),
-        func.coalesce(JobHealth.failure_kind, "") == func.coalesce(JobHealth.silenced_failure, ""),
-    ),
-)
-
-_HEALTH = (
+_COMMON = (
+    Job.id.label("job_id"),
+    Job.name.label("job_name"),
+    Job.tags,
     JobHealth.consecutive_failures,
     JobHealth.last_success_at,
     JobHealth.usual_duration,
     JobHealth.last_state,
     JobHealth.last_run_id,
-    JobHealth.failing_since,
-    JobHealth.failure_kind,
-    JobHealth.silence,
-    JobHealth.silenced_at,
-    JobHealth.silenced_by,
-    JobHealth.silenced_until,
-    JobHealth.silence_reason,
-    JobHealth.silenced_failure,
+    *NOTED,
 )
 _WHOLE = (
-    Job.id.label("job_id"),
-    Job.name.label("job_name"),
+    *_COMMON,
     Job.next_run_time,
     Job.broken_reason,
     JobHealth.last_error,
     JobHealth.failure_run_id,
     JobHealth.failure_state,
     JobHealth.recent,
-    *_HEALTH,
 )
 
 _FROM_JOB = select(*_WHOLE).outerjoin(JobHealth, JobHealth.job_id == Job.id)
@@ -296,16 +278,17 @@ _FROM_HEALTH = select(*_WHOLE).select_from(JobHealth).join(Job, JobHealth.job_id
 _UNPAUSED = Job.paused_at.is_(None)
 _MAY_FIRE = and_(_UNPAUSED, Job.broken_reason.is_(None))  # as ix_job_due has it
 
-# Each yields rows with a problem of its kind, the most recent or the latest first.
+# Each selects rows with a problem of its kind, and says by what they are ordered.
 _FAILING = _FROM_HEALTH.where(JobHealth.failing_since.is_not(None), _MAY_FIRE)
 _CUT_OFF = func.coalesce(JobHealth.failure_state, "") == RunState.INTERRUPTED.value
-_STORED: list[tuple[ProblemKind, Select[Any], ColumnElement[Any]]] = [
-    (ProblemKind.FAILING, _FAILING.where(~_CUT_OFF), JobHealth.failing_since.desc()),
-    (ProblemKind.INTERRUPTED, _FAILING.where(_CUT_OFF), JobHealth.failing_since.desc()),
+_STORED: list[tuple[ProblemKind, Select[Any], Any, bool]] = [  # True: pages show the newest first
+    (ProblemKind.FAILING, _FAILING.where(~_CUT_OFF), JobHealth.failing_since, True),
+    (ProblemKind.INTERRUPTED, _FAILING.where(_CUT_OFF), JobHealth.failing_since, True),
     (
         ProblemKind.OVERDUE,
         _FROM_JOB.where(_MAY_FIRE, Job.next_run_time < _BEFORE),
-        Job.next_run_time.asc(),
+        Job.next_run_time,
+        False,
     ),
     (
         ProblemKind.OVERDUE,
@@ -314,58 +297,73 @@ _STORED: list[tuple[ProblemKind, Select[Any], ColumnElement[Any]]] = [
             _MAY_FIRE,
             or_(Job.next_run_time.is_(None), Job.next_run_time >= _BEFORE),
         ),
-        JobHealth.last_finished_at.desc(),
+        JobHealth.last_finished_at,
+        True,
     ),
     (
         ProblemKind.BROKEN,
         _FROM_JOB.where(Job.broken_reason.is_not(None), _UNPAUSED),
-        Job.name.asc(),
+        Job.name,
+        False,
     ),
 ]
-_OPEN = [(kind, rows.where(~_SILENT).order_by(order).limit(SHOWN)) for kind, rows, order in _STORED]
+_OPEN = [
+    (kind, rows.where(~SILENT).order_by(by.desc() if newest else by).limit(SHOWN))
+    for kind, rows, by, newest in _STORED
+]
+_ALL = [(kind, rows.order_by(by).limit(TOLD)) for kind, rows, by, _ in _STORED]
 _COUNTS = union_all(
     *(
         select(literal(kind.value), func.count()).select_from(
-            rows.where(~_SILENT).with_only_columns(literal(1)).limit(COUNTED).subquery()
+            rows.where(~SILENT).with_only_columns(literal(1)).limit(COUNTED).subquery()
         )
-        for kind, rows, _ in _STORED
+        for kind, rows, *_ in _STORED
     )
 )
 _SILENCED = (
-    _FROM_HEALTH.where(JobHealth.silence.is_not(None), _SILENT, _UNPAUSED)
+    _FROM_HEALTH.where(JobHealth.silence.is_not(None), SILENT, _UNPAUSED)
     .order_by(JobHealth.silenced_at.desc())
     .limit(COUNTED)
 )
 
+# Since when a run could have started.
+_READY_AT = func.coalesce(Run.ready_at, Run.queued_at, type_=UtcDateTime())
 _RUN = (
     Run.id.label("run_id"),
     Run.state,
-    Run.attempt,
-    Run.queued_at,
     Run.started_at,
+    _READY_AT.label("ready_at"),
     Job.misfire_grace_time,
     JobHealth.long_duration,
 )
-_ACTIVE_RUNS = (
-    select(Run.job_id, Run.job_name, *_RUN, *_HEALTH)
-    .select_from(Run)
-    .outerjoin(Job, Job.id == Run.job_id)
-    .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
-    .where(text(ACTIVE_RUN))
-)
-_RUNNING = _ACTIVE_RUNS.where(Run.state == RunState.RUNNING)
-_WAITING = _ACTIVE_RUNS.where(
-    Run.state == RunState.QUEUED, Run.attempt == 1, Run.queued_at < _BEFORE
-)
-_ACTIVE = union_all(
-    select(_RUNNING.order_by(Run.started_at).limit(COUNTED).subquery()),
-    select(_WAITING.order_by(Run.id).limit(COUNTED).subquery()),
-)
+
+
+def _runs(condition: str, *more: ColumnElement[bool], by: Any) -> Select[*tuple[Any, ...]]:
+    """Select the oldest runs by a condition that an index has letter by letter, and their jobs."""
+    oldest = select(Run.id).where(text(condition), *more).order_by(by).limit(bindparam("most"))
+    chosen = oldest.subquery()
+    return (
+        select(*_COMMON, *_RUN)
+        .select_from(chosen)
+        .join(Run, Run.id == chosen.c.id)
+        .join(Job, Job.id == Run.job_id)
+        .outerjoin(JobHealth, JobHealth.job_id == Run.job_id)
+        .where(_UNPAUSED)
+        .order_by(by)
+    )
+
+
+_RUNS = Run.state == RunState.RUNNING, Run.started_at.is_not(None)
+_RUNNING = _runs(ACTIVE_RUN, *_RUNS, by=Run.started_at)
+_WAITING = _runs(QUEUED_RUN, _READY_AT < _BEFORE, by=_READY_AT)
+_OF_RUNS = {ProblemKind.SLOW: _RUNNING, ProblemKind.OVERDUE: _WAITING}
+_ACTIVE = union_all(*(select(runs.subquery()) for runs in (_RUNNING, _WAITING)))
 _OF_JOB = (
     select(*_WHOLE, *_RUN)
     .select_from(Job)
     .outerjoin(JobHealth, JobHealth.job_id == Job.id)
-    .outerjoin(Run, and_(Run.job_id == Job.id, text(ACTIVE_RUN)))
+    .outerjoin(Run, and_(Run.job_id == Job.id, text(ACTIVE_RUN), Run.not_before.is_(None)))
     .where(Job.id == bindparam("job_id"), _UNPAUSED)
+    .order_by(_READY_AT)
     .limit(COUNTED)
 )

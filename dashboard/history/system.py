@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, text
 
-from dashboard.storage.models import ACTIVE_RUN, QUEUED_RUN, Process, Run, RunState, SchedulerLife
+from dashboard.storage.models import (
+    QUEUED_RUN,
+    READY_RUN,
+    Process,
+    Run,
+    RunState,
+    SchedulerLife,
+    UtcDateTime,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +30,17 @@ LIVES = 20
 LOOKED_AT = 10_000
 """Active runs that are counted, at most."""
 
-_OLDEST_QUEUED = select(Run.queued_at).where(text(QUEUED_RUN)).order_by(Run.id).limit(1)
+QUEUED = 1000
+"""Queued runs are looked at up to here."""
+
+_QUEUE = (
+    select(func.coalesce(Run.ready_at, Run.queued_at, type_=UtcDateTime()).label("ready_at"))
+    .where(text(QUEUED_RUN))  # retries wait for their moment, not for a place
+    .order_by(Run.id)
+    .limit(QUEUED)
+    .subquery()
+)
+_WAITING = select(func.count(), func.min(_QUEUE.c.ready_at)).select_from(_QUEUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +119,7 @@ def _lives(session: Session) -> list[Life]:
 
 def read_loads(session: Session) -> tuple[dict[str, Load], datetime | None]:
     """Return what each executor has to do, and since when the oldest queued run waits."""
-    active = select(Run.executor, Run.state).where(text(ACTIVE_RUN)).limit(LOOKED_AT).subquery()
+    active = select(Run.executor, Run.state).where(text(READY_RUN)).limit(LOOKED_AT).subquery()
     counted = session.execute(
         select(active.c.executor, active.c.state, func.count()).group_by(
             active.c.executor, active.c.state
@@ -115,7 +133,13 @@ def read_loads(session: Session) -> tuple[dict[str, Load], datetime | None]:
         )
         for executor, _ in numbers
     }
-    return loads, session.scalar(_OLDEST_QUEUED)
+    return loads, queued_runs(session)[1]
+
+
+def queued_runs(session: Session) -> tuple[int, datetime | None]:
+    """Return how many runs wait for a free place, up to `QUEUED`, and since when."""
+    number, oldest = session.connection().execute(_WAITING).one()
+    return number, oldest
 
 
 def read_members(session: Session) -> list[Member]:

@@ -42,7 +42,7 @@ _READY = (
         Run.not_before <= bindparam("now"),
         Run.job_id.in_(select(Job.id).where(Job.paused_at.is_(None))),
     )
-    .values(not_before=None)
+    .values(not_before=None, ready_at=bindparam("now"))
 )
 
 

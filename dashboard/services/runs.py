@@ -92,7 +92,7 @@ def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
             actor.require(Role.ADMIN)  # the parameters were chosen for another task, by anybody
         waiting = _waiting_retry(session, run)
         if waiting is not None:
-            waiting.not_before, waiting.requested_by = None, actor.name
+            waiting.not_before, waiting.ready_at, waiting.requested_by = None, now, actor.name
             entry.detail |= {"job": job.id, "run": waiting.id, "attempt": waiting.attempt}
             session.flush()
             return waiting

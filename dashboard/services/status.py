@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select, text
 
 from dashboard.scheduling.leader import SCHEDULER, database_now
-from dashboard.storage.models import ACTIVE_RUN, Job, Lease, Run, RunState, SchedulerLife
+from dashboard.storage.models import READY_RUN, Job, Lease, Run, RunState, SchedulerLife
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -65,9 +65,9 @@ class Work:
 
 
 def count_work(session: Session) -> Work:
-    """Count jobs and active runs: by index, and of runs only those few that have not ended."""
+    """Count jobs, and runs that go on or could begin: by index, only those that have not ended."""
     states = session.execute(
-        select(Run.state, func.count()).where(text(ACTIVE_RUN)).group_by(Run.state)
+        select(Run.state, func.count()).where(text(READY_RUN)).group_by(Run.state)
     )
     active = {row[0]: row[1] for row in states}
     return Work(

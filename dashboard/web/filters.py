@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from dashboard.durations import in_words, length
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def relative(moment: datetime | None, now: datetime | None = None) -> str:
     if seconds < 0:
         return f"{_rounded(-seconds)} ago"
     # What is ahead is planned with: “in 1 d” would say the same of all fire times of a day.
-    return f"in {_two_units(int(seconds)) if seconds >= HOUR else _rounded(seconds)}"
+    return f"in {length(int(seconds)) if seconds >= HOUR else _rounded(seconds)}"
 
 
 def _rounded(seconds: float) -> str:
@@ -111,26 +111,8 @@ def _rounded(seconds: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Write a length of time with two units at most: `0.4 s`, `12 s`, `3 min 20 s`, `2 d 4 h`."""
-    if seconds is None:
-        return NONE
-    if seconds < 0.0005:  # noqa: PLR2004 -- what would round to nothing
-        return "under 1 ms"
-    # Each bound is where rounding would reach the next form: 59.6 s is a minute.
-    for below, form in ((0.9995, "{:.0f} ms"), (9.95, "{:.1f} s"), (59.5, "{:.0f} s")):
-        if seconds < below:
-            return form.format(seconds * 1000 if form.endswith("ms") else seconds)
-    return _two_units(round(seconds))
-
-
-def _two_units(seconds: int) -> str:
-    units = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s"))
-    for (large, large_name), (small, small_name) in pairwise(units):
-        if seconds >= large:
-            rest = seconds % large // small
-            tail = f" {rest} {small_name}" if rest else ""
-            return f"{seconds // large} {large_name}{tail}"
-    return f"{seconds} s"
+    """Write a length of time, if it is known."""
+    return NONE if seconds is None else in_words(seconds)
 
 
 def code_pieces(text: str) -> list[tuple[str, bool]]:

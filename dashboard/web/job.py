@@ -14,9 +14,10 @@ from flask import Blueprint, request, url_for
 from dashboard.errors import Invalid, JobNotFound
 from dashboard.history import queries
 from dashboard.history.durations import DAYS, read_spread
-from dashboard.history.problems import problems_of_job, silence_of
+from dashboard.history.problems import problems_of_job
 from dashboard.history.removed import UNDO_DAYS, last_removal
 from dashboard.history.run_list import RunFilter, list_runs
+from dashboard.history.silences import silence_of
 from dashboard.history.verdicts import job_health
 from dashboard.scheduling import triggers
 from dashboard.scheduling.firetimes import Effort

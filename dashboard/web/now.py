@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, request
 
-from dashboard.history.overview import QUEUED, SOON, read_overview
+from dashboard.history.overview import SOON, read_overview
 from dashboard.history.problems import SHOWN
+from dashboard.history.system import QUEUED
 from dashboard.storage.models import Role
 from dashboard.web.access import role
 from dashboard.web.rendering import live_etag, not_modified, render

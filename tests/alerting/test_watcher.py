@@ -12,6 +12,7 @@ from sqlalchemy import delete, select, update
 from dashboard.alerting import problems
 from dashboard.alerting.conditions import Look
 from dashboard.alerting.watcher import Watcher
+from dashboard.history.problems import read_problems
 from dashboard.services import alerts, audit
 from dashboard.services.status import scheduler_status
 from dashboard.storage.models import (
@@ -20,7 +21,6 @@ from dashboard.storage.models import (
     Job,
     JobHealth,
     Lease,
-    Origin,
     Run,
     RunState,
     SchedulerLife,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dashboard.storage.db import Database
     from dashboard.storage.models import AlertRule
 
+HOUR = timedelta(hours=1)
 BEGIN = datetime(2027, 3, 1, 12, tzinfo=UTC)
 ME = "app-1:7:abc"
 
@@ -273,6 +274,49 @@ def test_every_channel_of_every_rule_is_told(scene: Scene) -> None:
 # -- the other kinds -------------------------------------------------------------------------------
 
 
+def test_alerts_are_about_what_now_shows(scene: Scene) -> None:
+    """Whatever is wrong, the page and the rules of its kind name the same jobs."""
+    failed = {"failing_since": BEGIN, "consecutive_failures": 1}
+    missed = {"last_state": RunState.MISSED, "recent": [[1, "missed", None, BEGIN.isoformat()]]}
+    running = {"state": RunState.RUNNING, "started_at": BEGIN - HOUR}
+    queued = {"state": RunState.QUEUED, "queued_at": BEGIN - HOUR}
+    later = {"next_run_time": BEGIN + HOUR}
+    scenes: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+        "failed": (later, failed, {}),
+        "cut off": (later, failed | {"failure_state": RunState.INTERRUPTED}, {}),
+        "paused": ({"paused_at": BEGIN, "next_run_time": None}, failed, {}),
+        "late": ({"next_run_time": BEGIN - HOUR}, {}, {}),
+        "missed": (later, missed, {}),
+        "waiting": (later, {}, queued),
+        "patient": (later | {"misfire_grace_time": 9999}, {}, queued),
+        "retried": (later, {}, queued | {"attempt": 2, "ready_at": BEGIN - HOUR / 2}),
+        "backing off": (later, {}, queued | {"attempt": 2, "not_before": BEGIN + HOUR}),
+        "slow": (later, {"usual_duration": 10.0, "long_duration": 12.0}, running),
+        "steady": (later, {"usual_duration": 3600.0, "long_duration": 3600.0}, running),
+        "busy": (later, {"last_state": RunState.SKIPPED, "last_run_id": 10**6}, running),
+        "broken": (later | {"broken_reason": "no task"}, {}, {}),
+    }
+    rules = {name: scene.rule(on=name) for name in ("failing", "overdue", "slow", "broken")}
+    for name, (job, health, run) in scenes.items():
+        known = {"recent": [], "consecutive_failures": 0} | health
+        scene.add(make_job(name, **job), JobHealth(job_id=name, **known))
+        scene.add(*([new_run(name, 1, **run)] if run else []))
+    scene.now += timedelta(minutes=2)
+    with scene.database.read() as session:
+        shown: dict[str, set[str]] = {name: set() for name in rules}
+        for problem in read_problems(session, scene.now).open:
+            rule = "failing" if problem.kind == "interrupted" else problem.kind.value
+            shown[rule].add(problem.job_id)
+        look = Look(session, scene.now)
+        assert {name: set(look.findings(rule)) for name, rule in rules.items()} == shown
+    assert shown == {
+        "failing": {"failed", "cut off"},
+        "overdue": {"late", "missed", "waiting", "retried"},
+        "slow": {"slow", "busy"},
+        "broken": {"broken"},
+    }
+
+
 def test_overdue(scene: Scene) -> None:
     scene.rule(on="overdue", window_seconds=120)
     scene.job(next_run_time=BEGIN)
@@ -292,12 +336,8 @@ def test_missed_and_waiting_runs_are_overdue_too(scene: Scene) -> None:
     missed = {"last_state": RunState.MISSED, "last_run_id": 1, "recent": recent}
     scene.write(update(JobHealth).where(JobHealth.job_id == "missed").values(**missed))
     scene.add(new_run("waiting", 1, state=RunState.QUEUED, queued_at=BEGIN))
-    for name, not_before in (("to be retried", BEGIN + timedelta(hours=1)), ("retried", None)):
-        scene.job(name)
-        retry = {"state": RunState.QUEUED, "origin": Origin.RETRY, "attempt": 2}
-        scene.add(new_run(name, 1, **retry, queued_at=BEGIN, not_before=not_before))
-    assert scene.look(59) == []
-    assert sorted(scene.look(2)) == ["problem missed", "problem waiting"]
+    assert scene.look(59) == ["problem missed"]
+    assert scene.look(2) == ["problem waiting"]
 
 
 def test_nothing_is_overdue_before_a_new_leader_has_had_its_turn(scene: Scene) -> None:
@@ -332,7 +372,7 @@ def test_broken(scene: Scene) -> None:
     scene.rule(on="broken")
     scene.job(broken_reason="There is no task “x”.\nDetails")
     assert scene.look() == ["problem nightly"]
-    assert scene.said[-1]["problem"] == "cannot run: There is no task “x”."
+    assert scene.said[-1]["message"] == "nightly cannot run: There is no task “x”."
     scene.write(update(Job).values(broken_reason=None))
     assert [*scene.look(1), *scene.look(10)] == ["recovered nightly"]
 

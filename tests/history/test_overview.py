@@ -12,7 +12,8 @@ from dashboard.history.overview import (
     hour_counts,
     read_overview,
 )
-from dashboard.history.system import read_loads
+from dashboard.history.system import Load, read_loads
+from dashboard.services.status import count_work
 from dashboard.storage.models import (
     ALL_JOBS,
     Origin,
@@ -65,11 +66,14 @@ class TestGoingOn:
         add(
             database, make_run(1, "a", **retry, queued_at=NOW - timedelta(days=1), not_before=later)
         )
-        add(database, make_run(2, "b", state=RunState.QUEUED, queued_at=soon))
+        ready = retry | {"queued_at": NOW - timedelta(days=1), "ready_at": soon}
+        add(database, make_run(2, "b", state=RunState.QUEUED, queued_at=NOW))
+        add(database, make_run(3, "c", **ready))
         found = read(database)
-        assert (found.queued, found.queued_since) == (1, soon)
+        assert (found.queued, found.queued_since) == (2, soon)
         with database.read() as session:
-            assert read_loads(session)[1] == soon
+            assert read_loads(session) == ({"threads": Load(running=0, queued=2)}, soon)
+            assert count_work(session).queued == 2
 
     def test_the_next_hour(self, database: Database) -> None:
         minute = timedelta(minutes=1)

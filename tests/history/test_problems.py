@@ -120,16 +120,22 @@ class TestKinds:
         found = read(database).of(OVERDUE)
         assert [(each.run_id, each.since) for each in found] == [(1, since)] * overdue
 
-    @pytest.mark.parametrize("not_before", [NOW + HOUR, None])
-    def test_a_retry_that_waited_for_its_moment_is_not_overdue(
-        self, database: Database, not_before: datetime | None
+    @pytest.mark.parametrize(
+        ("waits", "overdue"),
+        [
+            ({"not_before": NOW + HOUR}, False),
+            ({"ready_at": NOW - 30 * SECOND}, False),
+            ({"ready_at": NOW - 90 * SECOND}, True),
+        ],
+    )
+    def test_a_retry_is_overdue_once_its_moment_has_passed(
+        self, database: Database, waits: dict[str, datetime], overdue: bool
     ) -> None:
         retry = {"state": RunState.QUEUED, "origin": Origin.RETRY, "attempt": 2}
-        run = make_run(1, "j", **retry, queued_at=NOW - HOUR, not_before=not_before)
-        add(database, make_job("j", next_run_time=NOW + HOUR), run)
-        assert read(database).open == []
-        with database.read() as session:
-            assert problems_of_job(session, "j", NOW) == []
+        add(database, make_job("j", next_run_time=NOW + HOUR))
+        add(database, make_run(1, "j", **retry, queued_at=NOW - HOUR, **waits))
+        since = [(1, NOW - 90 * SECOND)] * overdue
+        assert [(each.run_id, each.since) for each in read(database).of(OVERDUE)] == since
 
     def test_overdue_is_what_was_missed_and_has_not_run_since(self, database: Database) -> None:
         due = NOW.replace(microsecond=0) - HOUR
@@ -162,6 +168,7 @@ class TestKinds:
     def test_a_paused_job_is_nobodys_emergency(self, database: Database) -> None:
         paused = {"paused_at": NOW, "next_run_time": None}
         add(database, make_job("p", **paused), make_job("b", broken_reason="x", **paused))
+        add(database, make_run(1, "p", state=RunState.QUEUED, queued_at=NOW - HOUR))
         add(database, failing("p"), healthy("b", last_state=RunState.MISSED))
         assert read(database).open == []
         assert one(database, "p") == []

@@ -80,7 +80,11 @@ class TestRetries:
         go(core, job_id)
         assert core.states(job_id) == ["failed", "queued"]
         end_waits(core, job_id)
+        before = datetime.now(UTC)
         go(core, job_id)
+        ready_at = core.runs(job_id)[1].ready_at
+        assert ready_at is not None
+        assert ready_at >= before, "what waits since then can be told from what waits for long"
         end_waits(core, job_id)
         go(core, job_id)
         assert core.states(job_id) == ["failed"] * 3

@@ -116,6 +116,7 @@ def test_every_kind_of_problem_has_its_list(alive: Site) -> None:
         *failing("failing"),
         make_job("overdue", next_run_time=NOW - HOUR),
         make_job("broken", broken_reason="There is no task “x”."),
+        make_job("slow", next_run_time=NOW + HOUR),
         make_run(9, "slow", state=RunState.RUNNING, started_at=NOW - HOUR),
         JobHealth(
             job_id="slow",

@@ -49,6 +49,7 @@ class Run(Base):
     finished_at: Mapped[datetime | None]
     duration: Mapped[float | None]  # seconds, by a monotonic clock
     not_before: Mapped[datetime | None]  # a retry that waits for this moment; None = it is ready
+    ready_at: Mapped[datetime | None]  # when that moment came; None = it was ready as it was queued
     executor: Mapped[str] = mapped_column(String(32))
     host: Mapped[str | None] = mapped_column(String(255))
     process: Mapped[str | None] = mapped_column(String(64))  # identity of the process that ran it

@@ -24,6 +24,9 @@ ACTIVE_RUN = "state IN ('queued', 'running')"
 
 MAY_FIRE = "paused_at IS NULL AND broken_reason IS NULL"
 
+READY_RUN = f"{ACTIVE_RUN} AND not_before IS NULL"
+"""Those that run or could: a retry that waits for its moment does not yet count as work."""
+
 QUEUED_RUN = "state = 'queued' AND not_before IS NULL"
 """Likewise, for the index over the queue of each executor: what may start as soon as it can."""
 

@@ -167,6 +167,7 @@ def _run() -> None:
         sa.Column("finished_at", MOMENT, nullable=True),
         sa.Column("duration", sa.Float(), nullable=True),
         sa.Column("not_before", MOMENT, nullable=True),
+        sa.Column("ready_at", MOMENT, nullable=True),
         sa.Column("executor", sa.String(length=32), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=True),
         sa.Column("process", sa.String(length=64), nullable=True),
