@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
@@ -15,7 +16,7 @@ from dashboard.services import sessions
 from dashboard.storage.models import Role, User
 from dashboard.web import init_web
 from dashboard.web.access import COOKIE
-from dashboard.web.state import DashboardState
+from dashboard.web.state import EXTENSION, DashboardState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,15 +77,35 @@ class Site:
 @contextmanager
 def open_site(database: Database, settings: Settings, role: Role = Role.ADMIN) -> Iterator[Site]:
     """Serve the pages over a database, to somebody with this role."""
-    app = Flask("site", static_folder=None)
-    app.secret_key = "k" * 32
-    app.testing = True
     woken: list[str] = []
     state = DashboardState(settings=settings, database=database, wake=lambda: woken.append("now"))
-    init_web(app, state, own_app=True)
-    site = Site(database, app.test_client(), woken)
-    site.sign_in(role)
-    yield site
+    with _lent(state) as app:
+        site = Site(database, app.test_client(), woken)
+        site.sign_in(role)
+        yield site
+
+
+@contextmanager
+def _lent(state: DashboardState) -> Iterator[Flask]:
+    """Lend an app that is set up already: its routes take longer to build than most tests.
+
+    Views that a test replaces are back afterwards.
+    """
+    kind = (state.settings.behind_tls, state.settings.proxy_networks)
+    if kind not in _apps:
+        _apps[kind] = app = Flask("site", static_folder=None)
+        app.secret_key = "k" * 32
+        init_web(app, state, own_app=True)
+    app = _apps[kind]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(app.extensions, EXTENSION, state)
+        patch.setattr(app, "view_functions", dict(app.view_functions))
+        patch.setattr(app, "testing", True)
+        yield app
+
+
+_apps: dict[tuple[object, ...], Flask] = {}
+"""An app of each kind that settings make a difference to when it is set up."""
 
 
 def parse(response: TestResponse) -> BeautifulSoup:
