@@ -17,7 +17,7 @@
 // data-dialog-open="id"  a button that opens the dialog with that id, where without this file it
 //                        leads to a page that asks the same; data-dialog-close closes it again,
 //                        and so does an answer to a form in it
-// hx-target="#ask"  a form or link whose answer is a question, shown in the page's one dialog
+// #asking         the form whose buttons lead to questions, shown in the page's one dialog, #ask
 (() => {
   "use strict";
 
@@ -179,7 +179,7 @@
     document.getElementById(opener.dataset.dialogOpen).showModal();
   });
   document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
-    if (ctx.target?.id === "ask" && !ctx.target.open) ctx.target.showModal();
+    if (ctx.target?.id === "ask" && ctx.swap !== "none" && !ctx.target.open) ctx.target.showModal();
   });
   document.addEventListener("htmx:after:request", ({ detail: { ctx } }) => {
     const answered = ctx.response.status !== 422; // else there is something to put right
@@ -216,6 +216,13 @@
     await htmx.ajax("POST", button.formAction, { source: button, swap: "none" });
     acting.delete(button);
     button.closest("[data-toast]")?.remove();
+  });
+
+  // Buttons of the form #asking say where the question is that comes before an action.
+  document.getElementById("asking")?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const button = event.submitter;
+    htmx.ajax("GET", button.formAction, { source: button, target: "#ask" });
   });
 
   // -- selecting rows -------------------------------------------------------------------------

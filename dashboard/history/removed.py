@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from dashboard.storage.models import Audit, Job
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import ColumnElement, Select, SQLColumnExpression
+    from sqlalchemy import ColumnElement, Row, Select, SQLColumnExpression
     from sqlalchemy.orm import Session
+
+    from dashboard.history.jobsearch import JobSearch
 
 UNDO_DAYS = 30
 """So long a removal can be undone."""
@@ -26,6 +29,7 @@ PAGE = 50
 _NAME = Audit.detail["job"]["name"].as_string()
 _PLACES: tuple[SQLColumnExpression[str], ...] = (Audit.target, _NAME)
 _TASK = Audit.detail["job"]["task"].as_string()
+_TAGS = Audit.detail["job"]["tags"].as_string()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,10 @@ class RemovalPage:
 
 
 def list_removed(
-    session: Session, words: Sequence[str] = (), *, before: int | None = None
+    session: Session, search: JobSearch | None = None, *, before: int | None = None
 ) -> RemovalPage:
-    """Return removed jobs whose name or id contains all `words`, newest first."""
-    wanted = _removals().where(~_came_later(), ~_exists_again())
-    for word in words:
-        wanted = wanted.where(or_(*(_contains(place, word) for place in _PLACES)))
+    """Return the removed jobs that match, newest first."""
+    wanted = _restorable(search)
     if before is not None:
         wanted = wanted.where(Audit.id < before)
     found = session.execute(wanted.limit(PAGE + 1)).all()
@@ -62,10 +64,41 @@ def list_removed(
     return RemovalPage(removals, removals[-1].entry_id if len(found) > PAGE else None)
 
 
+def list_restorable(
+    session: Session,
+    *,
+    search: JobSearch | None = None,
+    ids: Sequence[str] = (),
+    limit: int,
+) -> list[Row[str, str]]:
+    """Return id and name of the removed jobs that match, or of those of `ids`."""
+    wanted = _restorable(search) if search else _restorable().where(Audit.target.in_(ids))
+    columns = wanted.with_only_columns(Audit.target.label("id"), _NAME.label("name"))
+    by_name = columns.order_by(None).order_by(_NAME, Audit.target)
+    return list(session.execute(by_name.limit(limit)).all())
+
+
+def removed_by(session: Session, actor: str, *, since: datetime) -> set[str]:
+    """Return the ids of jobs that somebody removed since a moment, and that are gone still."""
+    wanted = _restorable().where(Audit.actor == actor, Audit.at >= since)
+    return set(session.scalars(wanted.with_only_columns(Audit.target)))
+
+
 def last_removal(session: Session, job_id: str) -> Removal | None:
     """Return the latest removal of a job, if it can still be undone."""
     found = session.execute(_removals().where(Audit.target == job_id).limit(1)).one_or_none()
     return None if found is None else Removal(*found)
+
+
+def _restorable(search: JobSearch | None = None) -> Select[int, datetime, str, str, str, str]:
+    """Select the removals that count: of jobs that are gone, each by its last one."""
+    wanted = _removals().where(~_came_later(), ~_exists_again())
+    if search is not None:
+        for word in search.words:
+            wanted = wanted.where(or_(*(_contains(place, word) for place in _PLACES)))
+        wanted = wanted.where(*(_contains(_TASK, task) for task in search.tasks))
+        wanted = wanted.where(*(_contains(_TAGS, json.dumps(tag)) for tag in search.tags))
+    return wanted
 
 
 def _removals() -> Select[int, datetime, str, str, str, str]:

@@ -189,10 +189,7 @@ def pause_job(
     with audit.action(session, actor, "job.pause", job_id) as entry:
         actor.require(Role.OPERATOR)
         job = locked_job(session, job_id)
-        if until is not None and until <= now:
-            raise Invalid.one("until", "This moment is past; choose one that is yet to come.")
-        if until is not None and until.year > LAST_YEAR:  # in UTC it may be where calendars end
-            raise Invalid.one("until", f"Must not lie after the year {LAST_YEAR}.")
+        require_ahead(until, now)
         if job.paused_at is None:
             job.paused_at, job.paused_by = now, actor.name
             job.paused_reason = storable((reason or "").strip())[:2000] or None
@@ -205,6 +202,14 @@ def pause_job(
         if job.resume_at is not None:
             entry.detail["until"] = job.resume_at.isoformat()
     return job
+
+
+def require_ahead(until: datetime | None, now: datetime) -> None:
+    """Raise `Invalid` unless a pause can end by itself at `until`, if that is given."""
+    if until is not None and until <= now:
+        raise Invalid.one("until", "This moment is past; choose one that is yet to come.")
+    if until is not None and until.year > LAST_YEAR:  # in UTC it may be where calendars end
+        raise Invalid.one("until", f"Must not lie after the year {LAST_YEAR}.")
 
 
 def resume_job(session: Session, job_id: str, *, actor: Actor) -> Job:

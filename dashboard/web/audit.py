@@ -251,6 +251,8 @@ def _row(entry: Audit) -> Row:
         url = url_for("dashboard.job.show", job_id=entry.target)
     elif entry.action.startswith("run.") and entry.target.isdecimal():
         url = url_for("dashboard.run.show", run_id=int(entry.target))
+    elif entry.action.startswith("bulk.") and entry.target.isdecimal() and may(Role.OPERATOR):
+        url = url_for("dashboard.bulk.show", bulk_id=int(entry.target))
     removed = (entry.action, entry.outcome) == ("job.remove", "done")
     restorable = removed and datetime.now(UTC) - entry.at < timedelta(days=UNDO_DAYS)
     return Row(entry, list(facts_of(entry.detail)), url, restorable)

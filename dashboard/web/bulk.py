@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, redirect, request, url_for
@@ -15,6 +16,8 @@ from dashboard.storage.models import Role
 from dashboard.web.access import current_actor, may, role
 from dashboard.web.rendering import render
 from dashboard.web.state import dashboard_state
+from dashboard.web.until import CHOICES, read_until
+from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from flask import Response
@@ -52,7 +55,8 @@ WORDINGS = {
         "Pause",
         "paused",
         "player-pause",
-        "They do not fire until somebody resumes them. Runs that go on now are not stopped.",
+        "They do not fire until somebody resumes them, or until the time you choose. Runs that go"
+        " on now are not stopped, and fire times that pass meanwhile are not made up for.",
     ),
     BulkAction.RESUME: Wording(
         "Resume",
@@ -67,14 +71,21 @@ WORDINGS = {
         "removed",
         "trash",
         "Their schedules, parameters and notes are removed; what is queued of them is cancelled."
-        " Their runs stay, and for 30 days each can be brought back.",
+        " Their runs stay, and for 30 days they can be brought back.",
+    ),
+    BulkAction.RESTORE: Wording(
+        "Bring back",
+        "brought back",
+        "arrow-back-up",
+        "They come back as they were, and fire next as their triggers say from now on.",
     ),
 }
 
 
-def offered() -> list[tuple[str, Wording]]:
-    """Return what the person may do to many jobs, as the list of jobs offers it."""
-    return [(action.value, words) for action, words in WORDINGS.items() if may(action.role)]
+def offered(*, removed: bool = False) -> list[tuple[str, Wording]]:
+    """Return what the person may do to many jobs, or to removed ones, as their list offers it."""
+    fitting = [action for action in WORDINGS if (action is BulkAction.RESTORE) is removed]
+    return [(action.value, WORDINGS[action]) for action in fitting if may(action.role)]
 
 
 @blueprint.post("/jobs/bulk")
@@ -104,15 +115,34 @@ def show(bulk_id: int) -> Response:
 @role(Role.OPERATOR)
 def act(bulk_id: int) -> AnyResponse:
     """Do what was previewed, or go on with it."""
-    state, actor = dashboard_state(), current_actor()
     form = request.form
     try:
-        with state.change() as session:
+        with dashboard_state().change() as session:
             bulk.start(
-                session, bulk_id, reason=form.get("reason"), tag=form.get("tag"), actor=actor
+                session,
+                bulk_id,
+                reason=form.get("reason"),
+                until=read_until(form, display_zone(), datetime.now(UTC)),
+                tag=form.get("tag"),
+                actor=current_actor(),
             )
     except Invalid as error:
         return _show(bulk_id, error)
+    return _work(bulk_id)
+
+
+@blueprint.post("/jobs/bulk/<int:bulk_id>/undo")
+@role(Role.ADMIN)
+def undo(bulk_id: int) -> AnyResponse:
+    """Bring back what was removed, all of it at once."""
+    with dashboard_state().change() as session:
+        undoing = bulk.undo(session, bulk_id, actor=current_actor()).id
+    return _work(undoing)
+
+
+def _work(bulk_id: int) -> AnyResponse:
+    """Act on one target after the other, for as long as one request may, and show how it went."""
+    state, actor = dashboard_state(), current_actor()
     until = time.monotonic() + PATIENCE
     more = True
     while more and time.monotonic() < until:
@@ -135,7 +165,8 @@ def _show(bulk_id: int, error: Invalid | None = None) -> Response:
         mine=planned.created_by == current_actor().name,
         back=_back(planned),
         errors={each.field: [each.message] for each in error.errors} if error else {},
-        tag=request.form.get("tag", ""),
+        typed=request.form,
+        choices=CHOICES,
     )
     if error:
         response.status_code = error.status

@@ -104,7 +104,10 @@ def export() -> Response:
 def export_selected() -> Response:
     """Send the jobs that are selected in the list, or all that match, as a file."""
     form = request.form
-    return _download(form.get("q", ""), [] if "all" in form else form.getlist("job"), "yaml")
+    ids = [] if "all" in form else form.getlist("job")
+    if not ids and "all" not in form:
+        raise Invalid.one("job", "Choose at least one job.")
+    return _download(form.get("q", ""), ids, "yaml")
 
 
 def _download(query: str, ids: list[str], kind: str) -> Response:
@@ -113,6 +116,8 @@ def _download(query: str, ids: list[str], kind: str) -> Response:
         raise Invalid.one("format", f"Choose one of: {', '.join(KINDS)}.")
     if search.complaints:
         raise Invalid(FieldError("q", complaint) for complaint in search.complaints)
+    if search.removed:
+        raise Invalid.one("q", "Removed jobs are in no file; bring them back first.")
     database = dashboard_state().database
     found = jobs_to_write(database, search=search, ids=ids)
     name = f"jobs-{datetime.now(UTC):%Y%m%d-%H%M%S}.{kind}"

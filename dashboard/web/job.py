@@ -38,11 +38,11 @@ from dashboard.web.rendering import (
     render,
     wants_partial,
 )
-from dashboard.web.run_filter import read_moment
 from dashboard.web.run_form import given_parameters, run_form
 from dashboard.web.runs import table_rows
 from dashboard.web.state import dashboard_state
 from dashboard.web.strips import success_rate
+from dashboard.web.until import CHOICES, read_until
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
@@ -168,13 +168,16 @@ def run(job_id: str) -> AnyResponse:
 @role(Role.OPERATOR)
 def pause(job_id: str) -> AnyResponse:
     """Keep a job from firing."""
-    with dashboard_state().change() as session:
-        reason = request.form.get("reason")
-        until = read_until(request.form.get("until", ""))
-        job = jobs.pause_job(session, job_id, reason=reason, until=until, actor=current_actor())
-        message = f"“{job.name}” is paused: it does not fire until somebody resumes it."
-        if job.resume_at is not None:
-            message = f"“{job.name}” is paused until {absolute(job.resume_at)}."
+    try:
+        until = read_until(request.form, display_zone(), datetime.now(UTC))
+        with dashboard_state().change() as session:
+            reason = request.form.get("reason")
+            job = jobs.pause_job(session, job_id, reason=reason, until=until, actor=current_actor())
+    except Invalid as error:
+        return _question(job_id, "pause", error)
+    message = f"“{job.name}” is paused: it does not fire until somebody resumes it."
+    if job.resume_at is not None:
+        message = f"“{job.name}” is paused until {absolute(job.resume_at)}."
     return _done(job_id, message)
 
 
@@ -228,8 +231,22 @@ def _done(job_id: str, message: str) -> AnyResponse:
 def _question(job_id: str, action: str, error: Invalid | None = None) -> Response:
     with dashboard_state().database.read() as session:
         job = jobs.get_job(session, job_id)
-    form = run_form(job, error.errors if error else ()) if action == "run" else None
-    response = render("job/question.html", action=action, form=form, **_about(job))
+    in_dialog = wants_partial()
+    form = None
+    if action == "run" and not in_dialog:
+        form = run_form(job, error.errors if error else ())
+    response = render(
+        "job/question.html",
+        partial="job/_question.html",
+        action=action,
+        job=job,
+        form=form,
+        takes_parameters=bool(parameter_fields(task_named(job.task))),
+        choices=CHOICES,
+        typed=request.form,
+        errors={each.field: [each.message] for each in error.errors} if error else {},
+        in_dialog=in_dialog,
+    )
     if error:
         response.status_code = error.status
     return response
@@ -256,14 +273,13 @@ def _gone(session: Session, job_id: str, error: JobNotFound, etag: str) -> Respo
 
 
 def _about(job: Job) -> dict[str, Any]:
-    """Return what the page and the dialogs' pages say of a job."""
+    """Return what the page says of a job."""
     schedule = _schedule(job)
     return {
         "job": job,
         "may_go_on": _may_go_on(job, schedule, datetime.now(UTC)),
         "schedule": schedule,
         "fire_times": _fire_times(job, schedule, datetime.now(UTC)),
-        "takes_parameters": bool(parameter_fields(task_named(job.task))),
         "trigger_json": json.dumps(job.trigger, ensure_ascii=False),
         "parameters": show_parameters(job.parameters),
         "notes": list(split_notes(job.notes)),
@@ -303,16 +319,6 @@ def _fire_times(job: Job, schedule: Schedule | None, now: datetime) -> list[Fire
     return [
         FireTime(moment, f"{moment.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}") for moment in moments
     ]
-
-
-def read_until(text: str) -> datetime | None:
-    """Read when a paused job resumes by itself; raises `Invalid`."""
-    if not text.strip():
-        return None
-    try:
-        return read_moment(text, display_zone(), datetime.now(UTC))
-    except (ValueError, OverflowError) as error:
-        raise Invalid.one("until", str(error)) from error
 
 
 def show_parameters(parameters: dict[str, Any]) -> list[tuple[str, str]]:

@@ -56,6 +56,7 @@ def index() -> Response:
     base = url_for("dashboard.jobs.index")
     clock = Clock.read()
     rows = [job_row(job, base, clock) for job in page.jobs]
+    total = f"{COUNTED:,}+" if page.total > COUNTED else f"{page.total:,}"
     return render(
         "jobs/index.html",
         partial="jobs/_list.html",
@@ -68,7 +69,9 @@ def index() -> Response:
         sorts=SORTS,
         chips=_chips(search, sort),
         searchable=SEARCHABLE,
-        total=f"{COUNTED:,}+" if page.total > COUNTED else f"{page.total:,}",
+        total=total,
+        everything=f"All {total}{' that match' if query else ''}",
+        exportable=True,
         running=any(job.running for job in page.jobs),
         bulk_actions=offered(),
         views=views,
@@ -85,7 +88,7 @@ def _removed(search: JobSearch, query: str) -> Response:
         etag = live_etag(session)
         if answer := not_modified(etag):
             return answer
-        page = list_removed(session, search.words, before=before)
+        page = list_removed(session, search, before=before)
     return render(
         "jobs/index.html",
         partial="jobs/_removed.html",
@@ -93,6 +96,9 @@ def _removed(search: JobSearch, query: str) -> Response:
         listed="jobs/_removed.html",
         removals=page.removals,
         days=UNDO_DAYS,
+        bulk_actions=offered(removed=True),
+        everything="All that match",
+        exportable=False,
         query=query,
         sort="name",
         chips=_chips(search, "name"),

@@ -52,7 +52,7 @@ def test_selected_jobs_are_paused_after_a_look_at_them(
     expect(page.get_by_text("the warehouse moves").first).to_be_visible()
 
 
-def test_all_that_match_are_removed_with_the_keyboard(
+def test_all_that_match_are_removed_with_the_keyboard_and_come_back(
     page: Page, colleague: Colleague, job_name: str
 ) -> None:
     for number in range(52):
@@ -70,6 +70,12 @@ def test_all_that_match_are_removed_with_the_keyboard(
     expect(title(page)).to_have_text("52 jobs removed")
     page.get_by_role("link", name="Back to the jobs").click()
     expect(page.get_by_text("No job matches")).to_be_visible()
+
+    page.go_back()
+    button(page, "Undo").press("Enter")
+    expect(title(page)).to_have_text("52 jobs brought back")
+    page.goto(f"/jobs?q={job_name}")
+    expect(page.get_by_text("52 jobs")).to_be_visible()
 
 
 @pytest.mark.browser_context_args(java_script_enabled=False)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dashboard.settings import Settings
     from dashboard.storage.db import Database
 
+ADMIN_TOO = replace(ADMIN, name="another")
 PAUSED = {"paused_at": datetime(2026, 1, 1, tzinfo=UTC), "next_run_time": None}
 
 
@@ -49,6 +51,10 @@ class Office:
     def go_on(self, planned: Bulk, actor: Actor = ADMIN) -> bool:
         with audit.transaction(self.database) as session:
             return bulk.go_on(session, planned.id, actor=actor, settings=self.settings)
+
+    def undo(self, removal: Bulk, actor: Actor = ADMIN) -> Bulk:
+        with audit.transaction(self.database) as session:
+            return bulk.undo(session, removal.id, actor=actor)
 
     def do(self, planned: Bulk, actor: Actor = ADMIN, **more: Any) -> Bulk:
         self.start(planned, actor, **more)
@@ -263,11 +269,93 @@ def test_a_tag_that_is_none_is_refused_before_anything_is_done(
     assert office.do(planned, tag="fine").refused == 0
 
 
-def test_removed_jobs_can_be_brought_back_one_by_one(office: Office) -> None:
-    office.add("a", "b", "c")
-    office.do(office.prepare("remove", "a", "b"))
-    assert list(office.jobs()) == ["c"]
-    assert office.log("job.remove") == [("a", "done"), ("b", "done")]
+class TestUndo:
+    def removed(self, office: Office, *ids: str) -> Bulk:
+        office.add(*ids, "stays")
+        done = office.do(office.prepare("remove", *ids))
+        assert list(office.jobs()) == ["stays"]
+        assert office.log("job.remove") == [(each, "done") for each in ids]
+        return done
+
+    def test_a_whole_removal_is_undone_at_once(self, office: Office) -> None:
+        ids = [f"j{number:03}" for number in range(BATCH + 2)]
+        undoing = office.undo(self.removed(office, *ids))
+        assert undoing.targets == ids
+        while office.go_on(undoing):
+            pass
+        assert list(office.jobs()) == [*ids, "stays"]
+        assert office.log("job.restore") == [(each, "done") for each in ids]
+
+    def test_what_somebody_else_removed_or_brought_back_is_left_alone(self, office: Office) -> None:
+        office.add("a", "b", "c", "stays")
+        planned = office.prepare("remove", "a", "b", "c")
+        with audit.transaction(office.database) as session:
+            jobs.remove_job(session, "a", actor=ADMIN_TOO)
+        done = office.do(planned)
+        assert (done.refused, done.why_refused) == (1, [["a", "It was removed meanwhile."]])
+        office.do(office.prepare("restore", "b"))
+        undoing = office.undo(done)
+        assert undoing.targets == ["c"]
+        office.go_on(undoing)
+        assert list(office.jobs()) == ["b", "c", "stays"]
+
+    def test_an_id_that_is_taken_meanwhile_is_said(self, office: Office) -> None:
+        undoing = office.undo(self.removed(office, "a", "b"))
+        office.add("a", name="Another")
+        assert not office.go_on(undoing)
+        with office.database.read() as session:
+            done = session.get_one(Bulk, undoing.id)
+        assert (done.position, done.refused) == (2, 1)
+        assert "There is a job with the id “a” again" in done.why_refused[0][1]
+        assert office.jobs()["a"].name == "Another"
+
+    def test_it_is_done_once(self, office: Office) -> None:
+        removal = self.removed(office, "a")
+        office.go_on(office.undo(removal))
+        with pytest.raises(Conflict, match="None of these jobs"):
+            office.undo(removal)
+
+    def test_nothing_but_a_removal_can_be_undone(self, office: Office) -> None:
+        office.add("a")
+        paused = office.do(office.prepare("pause", "a"))
+        with pytest.raises(Conflict, match="Only a removal"):
+            office.undo(paused)
+        with pytest.raises(Conflict, match="Only a removal"):
+            office.undo(office.prepare("remove", "a"))
+
+    def test_only_an_admin_may(self, office: Office) -> None:
+        removal = self.removed(office, "a")
+        with pytest.raises(NotAllowed):
+            office.undo(removal, actor=OPERATOR)
+        assert office.log("bulk.undo") == [(str(removal.id), "refused")]
+
+    def test_removed_jobs_are_chosen_by_hand_or_by_search(self, office: Office) -> None:
+        self.removed(office, "a", "b", "other")
+        planned = office.prepare("restore", "a", "stays", "never")
+        assert planned.targets == ["a"]
+        assert left_out(planned) == {
+            "It is not among the removed jobs any more.": ["never", "stays"]
+        }
+        office.do(office.prepare("restore", search="state:removed task:count other"))
+        assert list(office.jobs()) == ["other", "stays"]
+
+    @pytest.mark.parametrize(
+        ("action", "search"), [("restore", "a"), ("restore", ""), ("pause", "state:removed")]
+    )
+    def test_there_is_no_mixing(self, office: Office, action: str, search: str) -> None:
+        self.removed(office, "a")
+        with pytest.raises(Invalid, match="Removed jobs, and no others"):
+            office.prepare(action, search=search)
+
+
+def test_many_are_paused_until_a_moment(office: Office) -> None:
+    office.add("a", "b")
+    planned = office.prepare("pause", "a", "b")
+    with pytest.raises(Invalid, match="past"):
+        office.start(planned, until=datetime(2026, 1, 1, tzinfo=UTC))
+    until = datetime.now(UTC) + timedelta(hours=4)
+    office.do(planned, until=until)
+    assert [job.resume_at for job in office.jobs().values()] == [until, until]
 
 
 def test_it_goes_on_where_it_stopped_and_does_nothing_twice(office: Office) -> None:

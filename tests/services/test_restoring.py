@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 
 from dashboard.errors import Conflict, NotAllowed, NotFound
 from dashboard.history.health import FinishedRun, count_finished
+from dashboard.history.jobsearch import JobSearch
 from dashboard.history.removed import PAGE, UNDO_DAYS, last_removal, list_removed
 from dashboard.services import audit, jobs
 from dashboard.services.restoring import restore_job
@@ -77,9 +78,10 @@ class Office:
         with self.database.read() as session:
             return row_as_json(session.get_one(kind, job_id))
 
-    def listed(self, *words: str) -> list[str]:
+    def listed(self, query: str = "") -> list[str]:
+        search = JobSearch.parse(query)
         with self.database.read() as session:
-            return [removal.job_id for removal in list_removed(session, words).removals]
+            return [removal.job_id for removal in list_removed(session, search).removals]
 
 
 @pytest.fixture
@@ -240,9 +242,19 @@ def test_removed_jobs_are_found_by_parts_of_name_and_id(office: Office) -> None:
         office.remove(job_id)
     assert office.listed() == ["b1", "a2", "a1"]
     assert office.listed("NIGHT") == ["b1", "a1"]
-    assert office.listed("night", "a") == ["a1"]
-    assert office.listed("100 %") == ["a1"]
+    assert office.listed("night a") == ["a1"]
+    assert office.listed('"100 %"') == ["a1"]
     assert office.listed("%ly") == []
+
+
+def test_removed_jobs_are_found_by_task_and_tag(office: Office) -> None:
+    for job_id, tags in (("a", ["été"]), ("b", ["ops", "b"]), ("c", ["ops2"])):
+        office.create(job_id, tags=tags)
+        office.remove(job_id)
+    assert office.listed("tag:ops") == ["b"]
+    assert office.listed("tag:été") == ["a"]
+    assert office.listed("task:count a") == ["a"]
+    assert office.listed("task:report") == []
 
 
 def test_removed_jobs_are_paged(office: Office) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +11,7 @@ from sqlalchemy import select
 from dashboard.storage.models import Job, Role
 from dashboard.web import bulk
 from tests.rows import make_job
-from tests.web.site import Site, buttons, parse, words, words_of
+from tests.web.site import Site, buttons, links, parse, words, words_of
 
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
@@ -153,6 +153,54 @@ def test_nothing_to_do_offers_only_the_way_back(site: Site) -> None:
     page = site.get(choose(site, "pause", "c").location)
     assert "Nothing to do" in words(page)
     assert buttons(page) == []
+
+
+def test_many_are_paused_until_a_time(site: Site) -> None:
+    site.add(make_job("a"))
+    place = choose(site, "pause", "a").location
+    wrong = site.post(place, reason="moving", until_time="soon")
+    assert wrong.status_code == 422
+    page = parse(wrong)
+    assert "“soon” is no time." in words(page, "#ask-until-time-errors")
+    assert page.select_one("input[name=reason]")["value"] == "moving"  # type: ignore[index]
+    assert paused(site) == []
+    site.post(place, reason="moving", until="4h")
+    with site.database.read() as session:
+        job = session.get_one(Job, "a")
+    assert job.resume_at is not None
+    assert timedelta(hours=3) < job.resume_at - datetime.now(UTC) <= timedelta(hours=4)
+
+
+def test_a_removal_is_undone_as_a_whole(site: Site) -> None:
+    site.add(make_job("a"), make_job("b"), make_job("c"))
+    place = choose(site, "remove", "a", "b").location
+    assert "Undo" not in buttons(site.get(place))
+    site.post(place)
+    page = site.get(place)
+    assert buttons(page) == ["Undo"]
+    assert links(site.get("/audit"))[place.rpartition("/")[2]] == place
+    undone = site.post(f"{place}/undo")
+    assert undone.status_code == 303
+    assert "2 jobs brought back" in words(site.get(undone.location))
+    assert links(site.get("/jobs"), "table").keys() == {"a", "b", "c"}
+    assert "None of these jobs is to be brought back" in site.post(f"{place}/undo").text
+
+
+def test_removed_jobs_are_selected_and_brought_back(site: Site) -> None:
+    site.add(make_job("a"), make_job("b"), make_job("c"))
+    site.post(choose(site, "remove", "a", "b", "c").location)
+    page = site.get("/jobs?q=state:removed")
+    assert {box["value"] for box in page.select("[name=job]")} == {"a", "b", "c"}
+    assert "Bring back…" in words(page, "form#bulk")
+    place = choose(site, "restore", "a", "c").location
+    assert "Bring back: 2 jobs?" in words(site.get(place))
+    site.post(place)
+    assert links(site.get("/jobs"), "table").keys() == {"a", "c"}
+    site.sign_in(Role.OPERATOR)
+    page = site.get("/jobs?q=state:removed")
+    assert not page.select("[name=job], form#bulk")
+    assert choose(site, "restore", "b").status_code == 403
+    assert site.post(f"{place}/undo").status_code == 403
 
 
 def test_what_is_not_there(site: Site) -> None:

@@ -79,8 +79,15 @@ class TestExport:
         text = site.client.post("/jobs/export", data=fields | {"all": "1", "q": "b"}).text
         assert [line for line in text.splitlines() if "- id" in line] == ["- id: b"]
 
+    def test_nothing_selected_is_not_everything(self, site: Site) -> None:
+        site.add(make_job("a"))
+        answer = site.post("/jobs/export", q="")
+        assert answer.status_code == 422
+        assert "Choose at least one job." in words(parse(answer))
+
     @pytest.mark.parametrize(
-        ("query", "status"), [("format=xls", 422), ("q=state:odd", 422), ("id=gone", 404)]
+        ("query", "status"),
+        [("format=xls", 422), ("q=state:odd", 422), ("q=state:removed", 422), ("id=gone", 404)],
     )
     def test_what_cannot_be_exported(self, site: Site, query: str, status: int) -> None:
         site.get(f"/jobs/export?{query}", status=status)

@@ -282,6 +282,20 @@ class TestActions:
         assert job.paused_at is None
         assert job.next_run_time is not None
 
+    @pytest.mark.parametrize("in_place", [True, False])
+    def test_nonsense_in_a_pause_is_told_beside_its_field(self, site: Site, in_place: bool) -> None:
+        answer = site.post(
+            "/jobs/nightly/pause", in_place=in_place, reason="Disk is full", until_time="<soon>"
+        )
+        assert answer.status_code == 422
+        page = parse(answer)
+        assert "“<soon>” is no time." in words(page, ".ask .field-errors")
+        assert page.select_one("[name=reason]")["value"] == "Disk is full"  # type: ignore[index]
+        assert (page.select_one("html") is None) is in_place
+        past = site.post("/jobs/nightly/pause", in_place=in_place, until_time="2020-01-01 08:00")
+        assert "has passed" in words(parse(past), ".ask .field-errors")
+        assert self.job(site).paused_at is None
+
     def test_removing_keeps_the_runs_and_their_page_says_so(self, site: Site) -> None:
         site.add(make_run(1))
         response = site.post("/jobs/nightly/remove")
@@ -400,7 +414,8 @@ class TestOtherParameters:
         values = {field["name"]: field["value"] for field in page.select("main input[value]")}
         assert values["parameters.who"] == "Ada"
         assert values["parameters.times"] == "1"
-        assert "Other parameters for this run…" in links(site.get("/jobs/hello"))
+        asked = parse(site.client.get("/jobs/hello/run", headers=HTMX))
+        assert links(asked, ".ask") == {"Other parameters for this run…": "/jobs/hello/run"}
 
     def test_one_run_gets_others_and_the_job_keeps_its_own(self, site: Site) -> None:
         fields: dict[str, Any] = {

@@ -124,7 +124,7 @@ def test_any_id_has_an_address_that_leads_to_it(site: Site, job_id: str) -> None
 def test_buttons_belong_to_the_form_with_the_token(site: Site) -> None:
     site.add(job("a"))
     page = site.get("/jobs")
-    assert {button["form"] for button in page.select("td button")} == {"act"}
+    assert {button["form"] for button in page.select("td button")} == {"act", "asking"}
     assert page.select_one("form#act[method=post] input[name=csrf_token]") is not None
 
 

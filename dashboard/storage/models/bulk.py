@@ -29,6 +29,7 @@ class Bulk(Base):
     left_out: Mapped[list[Any]]  # [why, how many, some of their names]
     started_at: Mapped[datetime | None]
     reason: Mapped[str | None] = mapped_column(Text)  # why they are paused
+    until: Mapped[datetime | None]  # when they resume by themselves
     tag: Mapped[str | None] = mapped_column(String(ID_LENGTH))
     position: Mapped[int] = mapped_column(default=0)  # so many targets have been dealt with
     refused: Mapped[int] = mapped_column(default=0)  # targets that were not acted on after all

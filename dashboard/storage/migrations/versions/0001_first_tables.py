@@ -737,6 +737,7 @@ def _bulk() -> None:
         sa.Column("left_out", sa.JSON(), nullable=False),
         sa.Column("started_at", MOMENT, nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("until", MOMENT, nullable=True),
         sa.Column("tag", sa.String(length=191), nullable=True),
         sa.Column("position", NUMBER, nullable=False),
         sa.Column("refused", NUMBER, nullable=False),
