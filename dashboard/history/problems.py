@@ -200,12 +200,13 @@ def _of_runs(rows: Iterable[Any], now: datetime) -> Iterator[Problem]:
 
 def _of_running(row: Row[Any], now: datetime) -> Iterator[Problem]:
     skips = row.last_state is RunState.SKIPPED and row.last_run_id > row.run_id
-    limit = slow_from(row.usual_duration, row.long_duration)
+    limit = row.slow_after or slow_from(row.usual_duration, row.long_duration)
     if skips:
         message = "It should have finished: later fire times are skipped while it runs."
     elif limit is not None and _elapsed(row, now) >= limit:
-        usual = in_words(row.usual_duration)
-        message = f"It has been running for more than {length(limit)}; it usually takes {usual}."
+        message = f"It has been running for more than {length(limit)}"
+        usual = row.usual_duration
+        message += "." if usual is None else f"; it usually takes {in_words(usual)}."
     else:
         return
     yield _problem(row, now, ProblemKind.SLOW, row.started_at, message, row.run_id)
@@ -334,6 +335,7 @@ _RUN = (
     Run.started_at,
     _READY_AT.label("ready_at"),
     Job.misfire_grace_time,
+    Job.slow_after,
     JobHealth.long_duration,
 )
 

@@ -35,6 +35,7 @@ FIELDS = (
     "coalesce",
     "max_instances",
     "misfire_grace_time",
+    "slow_after",
     "timeout",
     "retries",
     "retry_wait",

@@ -55,6 +55,7 @@ _HEAD = {"format": FORMAT, "version": VERSION}
 _STATE_FIELDS = ("paused", "paused_reason", "finished")
 _DEFAULTS: dict[str, Any] = {
     "parameters": {},
+    "slow_after": None,
     "retry_wait": RETRY_WAIT,
     "max_runs": None,
     "stop_on_success": False,

@@ -61,8 +61,8 @@ def grace(value: object) -> int | None:
     return None if is_empty(value) else whole(value, 1, MAX_GRACE)
 
 
-def timeout(value: object) -> float | None:
-    """Check how long a run may take, in seconds; empty: however long."""
+def seconds(value: object) -> float | None:
+    """Check how long a run may take or usually takes at most; empty: however long."""
     if is_empty(value):
         return None
     message = f"This is a number of seconds above 0 and up to {LONGEST_TIMEOUT:,}."
@@ -166,7 +166,8 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "coalesce": flag,
     "max_instances": max_instances,
     "misfire_grace_time": grace,
-    "timeout": timeout,
+    "slow_after": seconds,
+    "timeout": seconds,
     "retries": retries,
     "retry_wait": retry_wait,
     "max_runs": max_runs,
@@ -197,6 +198,7 @@ def of_new_job(data: Mapping[str, Any], task: Task | None, misfire_grace: int) -
         "coalesce": True,
         "max_instances": 1,
         "misfire_grace_time": misfire_grace,
+        "slow_after": None,
         "timeout": task.timeout if task else None,
         "retries": task.retries if task else 0,
         "retry_wait": RETRY_WAIT,

@@ -33,8 +33,8 @@ Texts = dict[str, str]
 
 _AT_A_GLANCE = 8
 _PLAIN = (
-    "task", "name", "id", "executor", "max_instances", "misfire_grace_time", "timeout", "retries",
-    "retry_wait", "max_runs", "end_at", "notes", "owner", "runbook",
+    "task", "name", "id", "executor", "max_instances", "misfire_grace_time", "slow_after",
+    "timeout", "retries", "retry_wait", "max_runs", "end_at", "notes", "owner", "runbook",
 )  # fmt: skip
 PARTS = frozenset({*_PLAIN, *FLAGS, "parameters", "trigger", "tags"})
 """The keys of a job that the form fills."""

@@ -48,6 +48,13 @@ MISFIRE_GRACE_TIME = Field(
     "A run that could not begin within so many seconds of its fire time is recorded as missed."
     " Empty: it runs however late it is.",
 )
+SLOW_AFTER = Field(
+    "slow_after",
+    "Unusually long after",
+    "number",
+    "A run that has been running for more seconds than this is on Now, and alerts tell of it. It"
+    " goes on. Empty: 3 times what is usual, if that is longer than nearly all runs.",
+)
 TIMEOUT = Field(
     "timeout",
     "Timeout",
@@ -96,7 +103,7 @@ END_AT = Field(
     " such as +02:00. Empty: it goes on.",
 )
 OPTIONS = (EXECUTOR, COALESCE, MAX_INSTANCES, MISFIRE_GRACE_TIME)
-TROUBLE = (TIMEOUT, RETRIES, RETRY_WAIT)
+TROUBLE = (SLOW_AFTER, TIMEOUT, RETRIES, RETRY_WAIT)
 STOPS = (MAX_RUNS, STOP_ON_SUCCESS, STOP_ON_FAILURE, END_AT)
 
 
@@ -121,6 +128,7 @@ def groups(
         timeout = timeout or (f"{task.timeout:g}" if task and task.timeout else "")
         retries = retries or (str(task.retries) if task else "")
         trouble = (
+            SLOW_AFTER,
             replace(TIMEOUT, placeholder=timeout, help=_task_decides(TIMEOUT)),
             replace(RETRIES, placeholder=retries, help=_task_decides(RETRIES)),
             RETRY_WAIT,
@@ -128,7 +136,7 @@ def groups(
     options = (replace(EXECUTOR, choices=choices), *OPTIONS[1:])
     return (
         Group("Options", _options_in_words(texts), options),
-        Group("When it fails", _trouble_in_words(timeout, retries), trouble),
+        Group("When it takes long or fails", _trouble_in_words(texts, timeout, retries), trouble),
         Group("When it ends", _stops_in_words(texts), STOPS),
     )
 
@@ -148,8 +156,10 @@ def _options_in_words(texts: Mapping[str, str]) -> str:
     return ", ".join(words)
 
 
-def _trouble_in_words(timeout: str, retries: str) -> str:
+def _trouble_in_words(texts: Mapping[str, str], timeout: str, retries: str) -> str:
+    slow_after = texts.get("slow_after", "")
     words = (
+        *([f"unusually long after {slow_after} s"] if slow_after else []),
         f"timeout {timeout} s" if timeout else "no timeout",
         f"retries {retries}" if retries not in {"", "0"} else "no retries",
     )
@@ -192,6 +202,7 @@ def job_texts(job: Job) -> dict[str, str]:
         "coalesce": "true" if job.coalesce else "false",
         "max_instances": str(job.max_instances),
         "misfire_grace_time": "" if grace is None else str(grace),
+        "slow_after": "" if job.slow_after is None else f"{job.slow_after:.12g}",
         "timeout": "" if job.timeout is None else f"{job.timeout:.12g}",
         "retries": str(job.retries),
         "retry_wait": str(job.retry_wait),

@@ -174,15 +174,19 @@ class TestKinds:
         assert one(database, "p") == []
 
     @pytest.mark.parametrize(
-        ("usual", "long", "elapsed", "slow"),
+        ("usual", "long", "limit", "elapsed", "slow"),
         [
-            (10.0, 12.0, 29, False),
-            (10.0, 12.0, 31, True),
-            (10.0, 60.0, 31, False),
-            (10.0, 60.0, 61, True),
-            (0.1, 0.1, 4, False),
-            (0.1, 0.1, 6, True),
-            (None, None, 10_000, False),
+            (10.0, 12.0, None, 29, False),
+            (10.0, 12.0, None, 31, True),
+            (10.0, 60.0, None, 31, False),
+            (10.0, 60.0, None, 61, True),
+            (0.1, 0.1, None, 4, False),
+            (0.1, 0.1, None, 6, True),
+            (None, None, None, 10_000, False),
+            (None, None, 20.0, 19, False),
+            (None, None, 20.0, 21, True),
+            (10.0, 12.0, 20.0, 21, True),
+            (10.0, 12.0, 60.0, 59, False),
         ],
     )
     def test_unusually_long(
@@ -190,12 +194,13 @@ class TestKinds:
         database: Database,
         usual: float | None,
         long: float | None,
+        limit: float | None,
         elapsed: int,
         slow: bool,
     ) -> None:
         add(
             database,
-            make_job("j", next_run_time=NOW + HOUR),
+            make_job("j", next_run_time=NOW + HOUR, slow_after=limit),
             make_run(1, "j", state=RunState.RUNNING, started_at=NOW - elapsed * SECOND),
         )
         if usual is not None:

@@ -33,6 +33,7 @@ class Job(Base):
     coalesce: Mapped[bool]
     max_instances: Mapped[int]
     misfire_grace_time: Mapped[int | None]  # seconds; None = never too late
+    slow_after: Mapped[float | None]  # seconds from which a run is unusually long; None = by habit
     timeout: Mapped[float | None]  # seconds a run may take; None = no limit
     retries: Mapped[int] = mapped_column(default=0)  # attempts after the first
     retry_wait: Mapped[int] = mapped_column(default=RETRY_WAIT)  # seconds before the first of them

@@ -79,6 +79,15 @@ class _Options(Asked):
         int | None,
         Field(ge=1, le=joboptions.MAX_GRACE, description="Seconds; null: never too late."),
     ] = None
+    slow_after: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=LONGEST_TIMEOUT,
+            description="Seconds from which a run is running unusually long; null: 3 times what is"
+            " usual.",
+        ),
+    ] = None
     timeout: Annotated[
         float | None,
         Field(gt=0, le=LONGEST_TIMEOUT, description="Seconds a run may take; null: no limit."),

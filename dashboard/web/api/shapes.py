@@ -77,6 +77,9 @@ class Job(BaseModel):
     coalesce: bool
     max_instances: int
     misfire_grace_time: Annotated[int | None, Field(description="Seconds; null: never too late.")]
+    slow_after: Annotated[
+        float | None, Field(description="Seconds from which a run is running unusually long.")
+    ]
     timeout: Annotated[float | None, Field(description="Seconds; null: no limit.")]
     retries: int
     retry_wait: Annotated[int, Field(description="Seconds before the first retry.")]

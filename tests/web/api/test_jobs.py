@@ -63,6 +63,7 @@ def test_a_job_tells_everything(site: Site, program: Program) -> None:
         "coalesce": True,
         "max_instances": 1,
         "misfire_grace_time": 60,
+        "slow_after": None,
         "timeout": None,
         "retries": 0,
         "retry_wait": 60,

@@ -59,6 +59,7 @@ def _job() -> None:
         sa.Column("coalesce", sa.Boolean(), nullable=False),
         sa.Column("max_instances", NUMBER, nullable=False),
         sa.Column("misfire_grace_time", NUMBER, nullable=True),
+        sa.Column("slow_after", sa.Float(), nullable=True),
         sa.Column("timeout", sa.Float(), nullable=True),
         sa.Column("retries", NUMBER, nullable=False),
         sa.Column("retry_wait", NUMBER, nullable=False),
