@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from dashboard.runtime import Runtime
+    from dashboard.settings import Settings
+    from dashboard.storage.db import Database
 
 DAYS = 7
 RUNS_A_JOB = 1500
@@ -40,17 +41,18 @@ SAMPLE_ERRORS = {
 }
 
 
-def add_demo(runtime: Runtime) -> None:
+def add_demo(database: Database, settings: Settings) -> None:
     """Fill an empty dashboard; one that has jobs is left alone."""
     now = datetime.now(UTC)
-    with runtime.database.write() as session:
+    with database.write() as session:
         if session.scalar(select(Job.id).limit(1)) is not None:
             return
         history: list[dict[str, Any]] = []
         for data in sample_jobs():
             paused, has_past = data.pop("paused", None), data.pop("history", True)
-            job = jobs.create_job(session, data, actor=audit.SYSTEM, settings=runtime.settings)
-            history += _past_runs(job, now) if has_past else ()
+            job = jobs.create_job(session, data, actor=audit.SYSTEM, settings=settings)
+            if has_past:
+                history += [run for run in _past_runs(job, now) if run["finished_at"] < now]
             if paused:
                 jobs.pause_job(session, job.id, reason=paused, actor=audit.SYSTEM)
         # In the order in which they would have been written: the pages sort by run id.
@@ -118,8 +120,7 @@ def _past_fire_times(job: Job, now: datetime) -> list[datetime]:
     schedule = triggers.load(data, timezone=job.timezone)
     moments: list[datetime] = []
     moment = schedule.at_or_after(begin)
-    # Not the last minutes: a run of then could still be going on.
-    while moment is not None and moment < now - timedelta(minutes=5):
+    while moment is not None and moment < now:
         moments.append(moment)
         moment = schedule.at_or_after(moment + timedelta(microseconds=1))
     return moments[-RUNS_A_JOB:]

@@ -49,7 +49,7 @@ def serve(settings: Settings) -> int:
     try:
         announce_first_account(runtime)
         if settings.demo:
-            add_demo(runtime)
+            add_demo(runtime.database, settings)
         ended = _serve_until(stopping, server, runtime)
     finally:
         server.stop()

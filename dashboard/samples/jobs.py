@@ -62,10 +62,10 @@ def _outside() -> list[dict[str, Any]]:
             "id": "payment-gateway",
             "name": "Payment gateway answers",
             "task": "http.check",
-            "parameters": {"url": "http://127.0.0.1:9/health", "timeout": 2},
+            "parameters": {"url": "http://127.0.0.1:9/sample-that-fails", "timeout": 2},
             "trigger": {"type": "interval", "minutes": 5},
             "tags": ["billing", "monitoring"],
-            "notes": "Nothing listens on this port, so it fails: see how a failing job looks.",
+            "notes": "A sample that fails: nothing listens there. See how a failing job looks.",
         },
         {
             "id": "exchange-rates",

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import func, select
 
+from dashboard.demo import add_demo
 from dashboard.records import RunIdentity
 from dashboard.runcontext import ProgressChange, run_task
 from dashboard.samples import register_samples, sample_jobs
@@ -170,3 +172,21 @@ def test_the_sample_pipeline_verifies_itself_to_the_end(settings: Settings) -> N
         outcome = run(job["task"], job["parameters"], settings=settings)
         assert outcome.state == "succeeded", outcome.traceback
     assert outcome.finish_reason
+
+
+def test_an_empty_dashboard_gets_a_history_up_to_now_and_only_once(
+    database: Database, settings: Settings
+) -> None:
+    began = datetime.now(UTC)
+    add_demo(database, settings)
+    with database.read() as session:
+        ended = session.scalars(select(Run.finished_at)).all()
+        of_every_minute = select(Run.scheduled_at).where(Run.job_id == "disk-and-memory")
+        moments = session.scalars(of_every_minute.order_by(Run.id)).all()
+    assert max(filter(None, ended)) <= datetime.now(UTC)
+    assert moments[-1] >= began - timedelta(minutes=2)
+    assert {later - sooner for sooner, later in pairwise(moments)} == {timedelta(minutes=1)}
+
+    add_demo(database, settings)
+    with database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Run)) == len(ended)
