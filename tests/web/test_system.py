@@ -90,7 +90,7 @@ def test_all_processes_that_take_part(site: Site) -> None:
     page = site.get("/system")
     text_of_page = words(page)
     for part in (
-        "3 processes that are alive",
+        "Processes 3 alive",
         "app-1 pid 7 dashboard, leads",
         "app-1 pid 8 dashboard, stands by",
         "worker-1 pid 9 worker of celery 1 of 4",
