@@ -1,27 +1,31 @@
 """Who leads: a lease row that exactly one process holds at a time.
 
-Every transaction that starts runs first renews the lease in that same transaction, so a process
-that lost it (stopped for a while, cut off) finds out before it can start anything. Times are the
-database's own, because the clocks of several machines differ.
+Every transaction that starts runs first locks or renews the lease in that same transaction, so a
+process that lost it (stopped for a while, cut off) finds out before it can start anything.
+
+Clocks differ between machines, jump, and stand still while a machine sleeps. So how long a lease
+has not been renewed is told by the monotonic clock of whoever wants it. The times in the row are
+the database's own; they are for people, and for a process that has just started.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from dashboard.storage.models import Lease, SchedulerLife
 
 if TYPE_CHECKING:
-    from sqlalchemy import Update
     from sqlalchemy.orm import Session
 
     from dashboard.storage.models import Process
@@ -31,7 +35,11 @@ SCHEDULER = "scheduler"
 # Statements of the hot path are built once: building one costs five times its execution.
 _TAKE = (
     update(Lease)
-    .where(Lease.name == SCHEDULER)
+    .where(
+        Lease.name == SCHEDULER,
+        Lease.holder == bindparam("found_holder"),
+        Lease.renewed_at == bindparam("found_renewed_at"),
+    )
     .values(
         holder=bindparam("me"),
         machine=bindparam("my_machine"),
@@ -41,15 +49,11 @@ _TAKE = (
         until=bindparam("end"),
     )
 )
-_TAKE_MINE_OR_EXPIRED = _TAKE.where(
-    or_(Lease.holder == bindparam("me"), Lease.until <= bindparam("now"))
-)
 _STILL_MINE = (
     select(Lease.holder)
     .where(Lease.name == SCHEDULER, Lease.holder == bindparam("me"))
     .with_for_update()
 )
-_TAKE_FROM = _TAKE.where(Lease.holder == bindparam("other"))
 _SEEN = (
     update(SchedulerLife)
     .where(SchedulerLife.id == bindparam("life"))
@@ -105,16 +109,17 @@ class Leadership:
         self._length = timedelta(seconds=seconds)
         self._version = version
         self._life: int | None = None
-        self._renew_at = datetime.min.replace(tzinfo=UTC)
+        # All three by the monotonic clock, in seconds.
+        self._renew_at = self._looked_at = self._unmoved_since = -math.inf
+        self._seen: tuple[str, datetime] | None = None  # somebody else's sign of life
         self._before = self._known
 
     def is_due(self, session: Session) -> bool:
         """Say, without writing, whether `hold` would now change anything worth a transaction."""
         lease = session.get_one(Lease, SCHEDULER)
-        now = database_now(session)
         if lease.holder == self.identity.process:
-            return lease.until - now < self._length * 2 / 3
-        return lease.until <= now or is_gone(lease, self.identity)
+            return time.monotonic() >= self._renew_at
+        return self._is_free(session, lease)
 
     def hold(self, session: Session) -> bool:
         """Take or keep the lease inside the caller's write transaction; True while leading.
@@ -123,26 +128,42 @@ class Leadership:
         """
         self._before = self._known
         self.took_over = False
-        now = database_now(session)
-        mine = session.connection().execute(_STILL_MINE, {"me": self.identity.process})
-        if mine.first() is None:
+        mine = session.connection().execute(_STILL_MINE, {"me": self.identity.process}).first()
+        if mine is None:
             # Also when this process has led until now and did not notice: another one may have
             # taken the lease, started runs and died.
             self.leading, self._life = False, None
-        elif self.leading and now < self._renew_at:
+        elif self.leading and time.monotonic() < self._renew_at:
             return True
-        if not self._take(session, now, _TAKE_MINE_OR_EXPIRED):
-            lease = session.get_one(Lease, SCHEDULER)
-            dead = is_gone(lease, self.identity)
-            if not (dead and self._take(session, now, _TAKE_FROM, other=lease.holder)):
-                self.leading = False
-                self._life = None
-                return False
+        lease = session.get_one(Lease, SCHEDULER)
+        if mine is None and not self._is_free(session, lease):
+            return False
+        now = database_now(session)
+        if not self._take(session, lease, now):  # somebody else was faster
+            return False
         self._note_life(session, now)
-        self._renew_at = now + self._length / 3
+        self._renew_at = time.monotonic() + self._length.total_seconds() / 3
         self.took_over = not self.leading
         self.leading = True
         return True
+
+    def _is_free(self, session: Session, lease: Lease) -> bool:
+        """Say whether nobody holds the lease any more.
+
+        Its holder is lost if it was watched for the length of the lease and did not renew it. After
+        a pause in watching (this process was frozen, the database away) it gets the whole time.
+        """
+        now, first_look = time.monotonic(), self._seen is None
+        sign = lease.holder, lease.renewed_at
+        allowed = (lease.until - lease.renewed_at).total_seconds()
+        if sign != self._seen or now - self._looked_at > allowed / 2:
+            self._seen, self._unmoved_since = sign, now
+        self._looked_at = now
+        if not lease.holder or is_gone(lease, self.identity):
+            return True
+        if first_look:  # this process has just started: nobody need wait for a lease of long ago
+            return lease.until <= database_now(session)
+        return now - self._unmoved_since > allowed
 
     def undo(self) -> None:
         """Forget the last `hold`, because its transaction was undone.
@@ -153,7 +174,7 @@ class Leadership:
         self.leading, self._life, self._renew_at = self._before
 
     @property
-    def _known(self) -> tuple[bool, int | None, datetime]:
+    def _known(self) -> tuple[bool, int | None, float]:
         return self.leading, self._life, self._renew_at
 
     def release(self, session: Session) -> None:
@@ -173,7 +194,8 @@ class Leadership:
         self.leading = False
         self._life = None
 
-    def _take(self, session: Session, now: datetime, statement: Update, **more: str) -> bool:
+    def _take(self, session: Session, found: Lease, now: datetime) -> bool:
+        """Make the lease ours, if it is still as it was found."""
         values = {
             "me": self.identity.process,
             "my_machine": self.identity.machine,
@@ -181,8 +203,10 @@ class Leadership:
             "my_start": self.identity.pid_started,
             "now": now,
             "end": now + self._length,
+            "found_holder": found.holder,
+            "found_renewed_at": found.renewed_at,
         }
-        return session.connection().execute(statement, values | more).rowcount == 1
+        return session.connection().execute(_TAKE, values).rowcount == 1
 
     def _note_life(self, session: Session, now: datetime) -> None:
         """Keep the record of when a scheduler was alive."""

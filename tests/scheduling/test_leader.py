@@ -12,6 +12,7 @@ import psutil
 import pytest
 from sqlalchemy import select, update
 
+from dashboard.scheduling import leader
 from dashboard.scheduling.leader import Identity, Leadership, database_now
 from dashboard.storage.models import Lease, SchedulerLife
 
@@ -53,8 +54,34 @@ def lives(database: Database) -> list[SchedulerLife]:
         return list(session.scalars(select(SchedulerLife).order_by(SchedulerLife.id)))
 
 
-def pass_time(database: Database, seconds: float) -> None:
-    """Make the lease as old as if so many seconds had passed."""
+class Clock:
+    """The monotonic clock of the process, moved by hand."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(leader, "time", clock)
+    return clock
+
+
+def watch(database: Database, clock: Clock, standby: Leadership, seconds: float) -> bool:
+    """Let time pass while somebody looks every second; say whether it would take the lease."""
+    end = clock.now + seconds
+    due = is_due(database, standby)
+    while clock.now < end:
+        clock.now = min(end, clock.now + 1)
+        due = is_due(database, standby)
+    return due
+
+
+def set_clock(database: Database, seconds: float) -> None:
+    """Make the times in the lease so much older, as if the database's clock had jumped."""
     with database.write() as session:
         shift = timedelta(seconds=seconds)
         found = session.get_one(Lease, "scheduler")
@@ -71,45 +98,56 @@ class TestOneAtATime:
         assert (first.leading, second.leading) == (True, False)
         assert lease(database).holder == ME.process
 
-    def test_the_holder_keeps_it_as_long_as_it_renews(self, database: Database) -> None:
+    def test_the_holder_keeps_it_as_long_as_it_renews(
+        self, database: Database, clock: Clock
+    ) -> None:
         first, second = leadership(), leadership(OTHER)
         for _ in range(5):
             assert hold(database, first)
-            pass_time(database, 9)
+            assert not watch(database, clock, second, 9)
             assert not hold(database, second)
-            first = leadership()
-        assert len(lives(database)) == 5
+        assert len(lives(database)) == 1
 
-    def test_the_second_takes_over_when_the_lease_has_run_out(self, database: Database) -> None:
+    def test_the_second_takes_over_when_it_was_not_renewed(
+        self, database: Database, clock: Clock
+    ) -> None:
         first, second = leadership(), leadership(OTHER)
         hold(database, first)
-        pass_time(database, 10.1)
+        assert watch(database, clock, second, 10.1)
         assert hold(database, second)
         assert not hold(database, first)
         assert not first.leading
 
+    def test_who_has_just_started_takes_one_of_long_ago_at_once(self, database: Database) -> None:
+        hold(database, leadership())
+        set_clock(database, 11)
+        second = leadership(OTHER)
+        assert is_due(database, second)
+        assert hold(database, leadership(OTHER))
+
     def test_one_that_comes_back_finds_out_before_it_does_anything(
-        self, database: Database
+        self, database: Database, clock: Clock
     ) -> None:
-        """Also while it believes that its lease has time left, as after SIGSTOP or a clock jump."""
-        first, second = leadership(seconds=3600), leadership(OTHER)
+        """Also while it believes that its lease has time left: its machine slept, not the other."""
+        first, second = leadership(), leadership(OTHER)
         hold(database, first)
-        with database.write() as session:
-            session.execute(update(Lease).values(until=database_now(session)))
+        slept_at = clock.now
+        assert watch(database, clock, second, 10.1)
         assert hold(database, second)
+        clock.now = slept_at
         assert not hold(database, first)
 
     def test_one_that_did_not_notice_that_another_led_meanwhile_takes_over_anew(
-        self, database: Database
+        self, database: Database, clock: Clock
     ) -> None:
         first, second = leadership(), leadership(OTHER)
         assert hold(database, first)
         assert first.took_over
         assert hold(database, first)
         assert not first.took_over
-        pass_time(database, 11)
+        watch(database, clock, second, 11)
         assert hold(database, second)  # it starts runs, and dies
-        pass_time(database, 11)
+        watch(database, clock, first, 11)
         assert hold(database, first)
         assert first.took_over
         assert [life.process for life in lives(database)] == ["me:1:a", "it:2:b", "me:1:a"]
@@ -130,12 +168,61 @@ class TestOneAtATime:
         assert lease(database).holder == ME.process
         assert hold(database, first)
 
-    def test_an_expired_lease_that_nobody_took_is_still_mine(self, database: Database) -> None:
+    def test_an_unrenewed_lease_that_nobody_took_is_still_mine(
+        self, database: Database, clock: Clock
+    ) -> None:
         first = leadership()
         hold(database, first)
-        pass_time(database, 100)
+        clock.now += 100
         assert hold(database, first)
         assert len(lives(database)) == 1
+
+    def test_of_two_that_find_it_free_one_gets_it(self, database: Database) -> None:
+        first, second = leadership(), leadership(OTHER)
+        assert is_due(database, first)
+        assert is_due(database, second)
+        assert [hold(database, one) for one in (first, second)] == [True, False]
+
+
+class TestClocks:
+    @pytest.mark.parametrize("jump", [3600, -3600])
+    def test_a_leader_that_lives_keeps_it_when_the_clock_jumps(
+        self, database: Database, clock: Clock, jump: float
+    ) -> None:
+        first, second = leadership(), leadership(OTHER)
+        hold(database, first)
+        assert not is_due(database, second)
+        set_clock(database, jump)
+        assert not is_due(database, second)
+        assert not hold(database, second)
+        assert hold(database, first)
+        assert not watch(database, clock, second, 4)
+        assert hold(database, first)
+        times = lease(database)
+        with database.read() as session:
+            assert timedelta(0) <= database_now(session) - times.renewed_at < timedelta(minutes=1)
+
+    def test_one_that_is_lost_is_replaced_although_the_clock_was_set_back(
+        self, database: Database, clock: Clock
+    ) -> None:
+        second = leadership(OTHER)
+        hold(database, leadership())
+        set_clock(database, -3600)
+        assert not watch(database, clock, second, 9)
+        assert watch(database, clock, second, 1.1)
+        assert hold(database, second)
+
+    def test_after_a_pause_of_the_watcher_the_leader_gets_the_whole_time_again(
+        self, database: Database, clock: Clock
+    ) -> None:
+        """Both may have been stopped together, or the database was away for both."""
+        second = leadership(OTHER)
+        hold(database, leadership())
+        assert not watch(database, clock, second, 8)
+        clock.now += 60
+        assert not is_due(database, second)
+        assert not watch(database, clock, second, 9)
+        assert watch(database, clock, second, 1.1)
 
 
 class TestIsDue:
@@ -144,20 +231,12 @@ class TestIsDue:
         assert is_due(database, leadership())
         assert lease(database).until == before
 
-    def test_a_leader_renews_well_before_the_end(self, database: Database) -> None:
+    def test_a_leader_renews_well_before_the_end(self, database: Database, clock: Clock) -> None:
         first = leadership()
         hold(database, first)
         assert not is_due(database, first)
-        pass_time(database, 4)
+        clock.now += 4
         assert is_due(database, first)
-
-    def test_a_standby_waits_for_the_end(self, database: Database) -> None:
-        hold(database, leadership())
-        second = leadership(OTHER)
-        pass_time(database, 9)
-        assert not is_due(database, second)
-        pass_time(database, 1.1)
-        assert is_due(database, second)
 
 
 @contextmanager
@@ -235,7 +314,7 @@ class TestLives:
 
     def test_the_gap_after_a_crash_can_be_seen(self, database: Database) -> None:
         hold(database, leadership())
-        pass_time(database, 11)
+        set_clock(database, 11)
         hold(database, leadership(OTHER))
         lost, living = lives(database)
         assert (lost.ended, living.ended) == ("lost", None)

@@ -12,7 +12,7 @@ from dashboard.storage.models.words import ProcessKind
 
 
 class Lease(Base):
-    """Who leads. One row; whoever holds it before `until` may start runs, nobody else."""
+    """Who leads. One row; whoever holds it may start runs, nobody else."""
 
     __tablename__ = "lease"
 
