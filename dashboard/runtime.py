@@ -123,7 +123,7 @@ def make_runtime(settings: Settings, host: BaseScheduler | None = None) -> Runti
     presence = Presence(
         database, identity, ProcessKind.DASHBOARD, seconds=settings.lease_seconds, version=version
     )
-    presence.tell(lambda: scheduler.workforce.problem)
+    presence.tell(lambda: scheduler.problem)
     listener = Listener(database, scheduler.wakeup)
     alerting = Alerting(
         database,

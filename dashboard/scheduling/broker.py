@@ -153,8 +153,11 @@ class Sender:
     def _note_problem(self, error: Exception) -> None:
         self._disconnect()
         if self.problem is None:
-            self.problem = f"Celery's broker cannot be reached: {error}"
-            logger.warning("%s; runs for it stay queued", self.problem)
+            self.problem = (
+                f"Celery's broker cannot be reached: {error}."
+                " Runs for Celery stay queued until it is back."
+            )
+            logger.warning("%s", self.problem)
 
     def _take_back(self, run_ids: list[int]) -> None:
         """Let what was not accepted be queued; if that fails too, it is sent again later."""

@@ -33,6 +33,7 @@ from apscheduler.schedulers.base import STATE_RUNNING, STATE_STOPPED
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.scheduling import claims, handover, jobstore, waiting
+from dashboard.scheduling.clock import ClockWatch
 from dashboard.scheduling.executors import (
     PATIENCE,
     ProcessRunExecutor,
@@ -99,6 +100,7 @@ class DashboardScheduler(BackgroundScheduler):
         self._doubtful: dict[str, list[Claim]] = {}  # claims whose commit failed
         self._taken_back: list[Claim] = []  # claims that never began, still `running` in the table
         self._look = min(LOOK, settings.lease_seconds / 4)
+        self._clock = ClockWatch()
         self._cancels_seen = 0.0  # by the monotonic clock: when they were last looked for
         self._released = 0.0  # likewise, what waits for its moment
         self._worked_at = -math.inf  # by the monotonic clock
@@ -135,6 +137,11 @@ class DashboardScheduler(BackgroundScheduler):
         alive = time.monotonic() - self._worked_at < self.settings.lease_seconds + LOOK
         return self.leadership.leading and self.failing_since is None and alive
 
+    @property
+    def problem(self) -> str | None:
+        """What keeps runs of this process from starting, for people to see."""
+        return self._clock.problem or self.workforce.problem
+
     def wakeup(self) -> None:
         """Look at the database at once."""
         if self._event is not None:
@@ -164,6 +171,7 @@ class DashboardScheduler(BackgroundScheduler):
         if self.state != STATE_RUNNING:  # also the wake-up that ends the thread comes by here
             return LOOK
         began = time.monotonic()
+        self._clock.look()
         try:
             self._stop_cancelled(began)
             if not self._hot and not self._has_work():

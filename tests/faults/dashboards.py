@@ -34,12 +34,41 @@ LISTENING = re.compile(r"Listening (?:on|at:) (http://\S+)")
 TASKS = '''
 """Tasks that leave their traces in a file of their own, which no crash of the dashboard undoes."""
 import os
+import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+
+import time_machine
 
 from dashboard import current_run, task
 
 TRACES = Path(__file__).with_name("traces")
+CLOCK = Path(__file__).with_name("clock")
+
+
+def set_clock():
+    global ahead
+    wanted = float(CLOCK.read_text())
+    clock.shift(wanted - ahead)
+    ahead = wanted
+
+
+def keep_time():
+    while True:
+        set_clock()
+        threading.Event().wait(0.05)
+
+
+def begin_to_keep_time():
+    threading.Thread(target=keep_time, daemon=True).start()
+
+
+if CLOCK.exists():
+    clock, ahead = time_machine.travel(datetime.now(UTC), tick=True).start(), 0.0
+    set_clock()
+    begin_to_keep_time()
+    os.register_at_fork(after_in_child=begin_to_keep_time)
 
 
 def trace(word):

@@ -34,6 +34,7 @@ from dashboard.storage.models import ACTIVE, ALL_JOBS, EVER, Job, Run, RunState,
 from tests import servers
 from tests.faults.dashboards import Place, Process
 from tests.faults.proxy import Proxy
+from tests.faults.surroundings import Clock, full, small_disk, write_protected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +44,9 @@ PATIENCE = 60.0
 
 JOBS = 3
 """Jobs of each executor; each fires every second."""
+
+DISK = 48
+"""Megabytes of the disk of a storm on SQLite."""
 
 SECOND = timedelta(seconds=1)
 
@@ -60,6 +64,8 @@ class Storm:
         self._stack = stack
         self._proxy: Proxy | None = None
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="storm-")))
+        self._clock = Clock(folder)
+        self._small = stack.enter_context(small_disk(folder / "data", DISK))
         options: dict[str, object] = {"lease_seconds": 1, "threads": 8, "shutdown_grace": 1}
         through = {}
         if kind == "postgresql":
@@ -203,9 +209,13 @@ class Storm:
         return "SQLite"
 
     def fill_the_disk(self) -> str:
-        """Let a dashboard's files not grow any further for a while."""
+        """Leave no room for the database, or let a dashboard's files not grow, for a while."""
         if self.kind == "postgresql":
             return self.cut_the_network()
+        if self._small:
+            with full(self.place.settings.data):
+                self._pause(0.2, 3)
+            return "SQLite"
         group, number = self._one(workers=False)
         pid = group[number].pid
         with contextlib.suppress(ProcessLookupError):
@@ -213,6 +223,32 @@ class Storm:
             self._pause(0.2, 3)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
         return "dashboard"
+
+    def protect_the_disk(self) -> str:
+        """Let nobody write to the database for a while, as a kernel does with a broken disk."""
+        if self.kind == "postgresql":
+            return self.cut_the_network()
+        file = Path(str(self.place.database.engine.url.database))
+        with ExitStack() as stack:
+            for each in (file, file.with_name(f"{file.name}-wal")):
+                stack.enter_context(write_protected(each))
+            self._pause(0.2, 3)
+        return "SQLite"
+
+    def set_the_clock(self) -> str:
+        """Set the clock of all dashboards and workers forward, or back by less."""
+        seconds = self.chance.choice([self.chance.uniform(2, 30), self.chance.uniform(-8, -2)])
+        self._clock.jump(seconds)
+        return f"{seconds:+.0f} s"
+
+    def sleep(self) -> str:
+        """Stop everything for a moment that lasts long by the clock, as a machine does."""
+        for process in self.processes:
+            process.signal(signal.SIGSTOP)
+        self._clock.jump(self.chance.uniform(5, 60))
+        for process in self.processes:
+            process.signal(signal.SIGCONT)
+        return ""
 
     def lose_the_broker(self) -> str:
         """Restart the broker, which forgets every message."""
@@ -234,6 +270,9 @@ class Storm:
             self.cut_the_network,
             self.lock_the_database,
             self.fill_the_disk,
+            self.protect_the_disk,
+            self.set_the_clock,
+            self.sleep,
             self.lose_the_broker,
         ]
 

@@ -1,0 +1,79 @@
+"""The disk is full or read-only: nothing dies, people are told, and all goes on afterwards."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dashboard.storage.models import RunState
+from tests.factories import wait_until
+from tests.faults.surroundings import full, small_disk, write_protected
+from tests.faults.test_away import PASSWORD, fetch, sign_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.faults.dashboards import Place
+
+MEGABYTES = 24
+
+
+@contextmanager
+def without_room(place: Place) -> Iterator[None]:
+    """Let nothing more fit on the disk."""
+    with full(place.settings.data):
+        yield
+
+
+@contextmanager
+def read_only(place: Place) -> Iterator[None]:
+    """Let nobody write to the database."""
+    file = Path(str(place.database.engine.url.database))
+    with ExitStack() as stack:
+        for each in (file, file.with_name(f"{file.name}-wal")):
+            assert stack.enter_context(write_protected(each))
+        yield
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[None]:
+    with small_disk(tmp_path / "data", MEGABYTES) as mounted:
+        if not mounted:
+            pytest.skip("only root can mount a disk of its own, where there are loop devices")
+        yield
+
+
+@pytest.mark.usefixtures("disk")
+@pytest.mark.parametrize("trouble", [without_room, read_only])
+def test_while_nothing_can_be_written_pages_say_so_and_all_goes_on_afterwards(
+    make_place: Callable[..., Place], trouble: Callable[[Place], AbstractContextManager[None]]
+) -> None:
+    place = make_place(lease_seconds=2, admin_password=PASSWORD)
+    place.add_job(
+        "j",
+        trigger={"type": "interval", "seconds": 1},
+        next_run_time=None,
+        misfire_grace_time=None,
+    )
+    dashboard = place.start()
+    person = sign_in(dashboard.listens())
+    wait_until(lambda: dashboard.get("/healthz")[0] == 200)
+    [long] = place.ask("j", parameters={"seconds": 2})
+    wait_until(lambda: long in place.traces(), 30)
+    with trouble(place):
+        wait_until(lambda: "the scheduler cannot work" in dashboard.said, 40)
+        wait_until(lambda: dashboard.get("/healthz")[0] == 503, 40)
+        status, page = fetch(person, dashboard.listens() + "/jobs")
+        assert (status, "The scheduler is not running" in page) == (200, True), page
+        wait_until(lambda: long in place.traces("end"))
+        assert place.state(long) == "running"
+    wait_until(lambda: place.state(long) == "succeeded", 30)
+    [after] = place.ask("j", first=1)
+    wait_until(lambda: place.state(after) == "succeeded", 30)
+    wait_until(lambda: dashboard.get("/healthz")[0] == 200)
+    assert dashboard.alive
+    assert sorted(place.traces()) == [run.id for run in place.runs(RunState.SUCCEEDED)]
