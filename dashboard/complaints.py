@@ -8,7 +8,7 @@ from dashboard.durations import EXAMPLES
 from dashboard.errors import FieldError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
@@ -25,6 +25,8 @@ _DURATION = f"Must be a duration, {EXAMPLES}."
 _OBJECT = "Must be an object: names and values."
 _LIST = "Must be a list."
 _WEB_ADDRESS = "Must be a web address, for example https://example.com/."
+
+_NOT_ALLOWED = "This value is not allowed."
 
 _SENTENCES = {
     "missing": "This is required.",
@@ -86,14 +88,22 @@ _BY_BEGINNING: tuple[tuple[str, str], ...] = (
 
 
 def field_errors(
-    error: ValidationError, raw: Mapping[str, Any], names: Sequence[str]
+    error: ValidationError,
+    raw: Mapping[str, Any],
+    names: Sequence[str],
+    *,
+    secrets: Container[str] = (),
 ) -> list[FieldError]:
-    """Turn pydantic's errors into complaints at the paths of `raw`; `names` are the parameters."""
+    """Turn pydantic's errors into complaints at the paths of `raw`; `names` are the parameters.
+
+    About `secrets` only our own sentences speak: those of validators may quote what was given.
+    """
     complaints: dict[tuple[str, str], FieldError] = {}
     for details in error.errors(include_url=False)[:_MOST_COMPLAINTS]:
         path = _real_path(details, raw)
         where = ".".join((FIELD, *(str(part) for part in path)))
-        message = _placed(path, _message(details, path, names))
+        hidden = bool(path) and path[0] in secrets
+        message = _placed(path, _message(details, path, names, hidden=hidden))
         complaints[where, message] = FieldError(where, message)
     return list(complaints.values())
 
@@ -136,21 +146,29 @@ def _placed(path: Sequence[str | int], message: str) -> str:
     return f"In {', '.join(inside)}: {message[:1].lower()}{message[1:]}" if inside else message
 
 
-def _message(details: ErrorDetails, path: Sequence[str | int], names: Sequence[str]) -> str:
+def _message(
+    details: ErrorDetails,
+    path: Sequence[str | int],
+    names: Sequence[str],
+    *,
+    hidden: bool = False,
+) -> str:
     kind = details["type"]
     context: dict[str, Any] = details.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_name(path, names)
-    if kind in {"value_error", "assertion_error"}:
-        return str(context.get("error", "")) or "This value is not allowed."
+    if kind in {"value_error", "assertion_error"} and not hidden:
+        return str(context.get("error", "")) or _NOT_ALLOWED
     if kind in _SENTENCES:
         return _SENTENCES[kind]
+    if hidden and kind in {"too_short", "too_long"} and len(path) == 1:
+        kind = f"string_{kind}"  # pydantic counts the items of a secret text
     if kind in _TEMPLATES:
         return _TEMPLATES[kind].format_map(context)
     for beginning, sentence in _BY_BEGINNING:
         if kind.startswith(beginning):
             return sentence
-    return f"{details['msg'].rstrip('.')}."
+    return _NOT_ALLOWED if hidden else f"{details['msg'].rstrip('.')}."
 
 
 def _unknown_name(path: Sequence[str | int], names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from dashboard.durations import EXAMPLES, read_duration, show_duration
+from dashboard.vault import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ _ON = frozenset({"on", "true", "1", "yes", "y"})
 _OFF = frozenset({"", "off", "false", "0", "no", "n"})
 _MOST_DIGITS = 1000
 _LONGEST_JSON_LINE = 60
+_NEVER_SHOWN = "Kept encrypted and never shown."
 
 _PHRASES = {
     "minimum": "at least {:,.12g}",
@@ -98,6 +100,8 @@ class ParameterField:
     empty_value: Any = field(default=None, repr=False)
     """What no text stands for, when `empty_is_value`; else it stands for the default."""
     empty_is_value: bool = field(default=False, repr=False)
+    secret: bool = False
+    """Whether its values are for nobody to see; a form shows a mask for one that is kept."""
 
     def read(self, text: str | None) -> dict[str, Any]:
         """Return `{name: JSON value}`, or nothing when the default is meant; raises `Unreadable`.
@@ -106,6 +110,8 @@ class ParameterField:
         """
         if self.kind == "checkbox":
             return {self.name: _read_checkbox(text)}
+        if self.secret and text == MASK:
+            return {self.name: MASK}
         text = (text or "").replace("\r\n", "\n")
         if not text.strip() and not (text and self.kind in {"text", "textarea"}):
             return {self.name: self.empty_value} if self.empty_is_value else {}
@@ -113,6 +119,8 @@ class ParameterField:
 
     def show(self, value: Any) -> str:
         """Return the text a form shows for a JSON value."""
+        if self.secret:
+            return "" if value is None else MASK
         empty = value is None and (self.nullable or self.kind != "json")
         return "" if empty else _show(self.shape, value)
 
@@ -123,10 +131,14 @@ def label_of(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def field_of(name: str, schema: Mapping[str, Any], annotation: Any) -> ParameterField:
+def field_of(
+    name: str, schema: Mapping[str, Any], annotation: Any, *, secret: bool = False
+) -> ParameterField:
     """Describe a parameter of a model's JSON schema; the annotation only names enum members."""
     part = schema["properties"][name]
     shape = _shape(part, schema.get("$defs", {}))
+    if secret and shape.kind in {"checkbox", "select"}:
+        shape = Shape("json", nullable=shape.nullable)  # these would show what is chosen
     required = name in schema.get("required", ())
     default = part.get("default")
     if shape.kind == "text" and isinstance(default, str) and "\n" in default:
@@ -140,10 +152,11 @@ def field_of(name: str, schema: Mapping[str, Any], annotation: Any) -> Parameter
         nullable=shape.nullable,
         default_text="" if default is None else _show(shape, default),
         choices=_choices(shape, annotation),
-        help=_help(shape, part),
+        help=f"{_help(shape, part)} {_NEVER_SHOWN}".strip() if secret else _help(shape, part),
         shape=shape,
         empty_value=empties[0] if empties else None,
         empty_is_value=bool(empties),
+        secret=secret,
     )
 
 

@@ -1,7 +1,7 @@
 """The parameters of a task: one model made from its signature serves form, API, storage and call.
 
 Stored is JSON, and only what was given: a parameter left to its default follows the code when that
-changes.
+changes. One whose type holds a secret (`SecretStr`) anywhere is stored encrypted as a whole.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ import json
 import re
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic.types import SecretBytes, SecretStr
 from pydantic_core import PydanticSerializationError, to_json
 
 from dashboard.complaints import FIELD, field_errors
 from dashboard.errors import FieldError, Invalid
 from dashboard.fields import DECIMAL, ParameterField, Unreadable, field_of, label_of
+from dashboard.vault import MASK, NO_VAULT, SecretUnreadable, Vault, is_sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core.core_schema import DecimalSchema
@@ -38,6 +42,7 @@ _COLLECTING = {
     inspect.Parameter.VAR_POSITIONAL: "*",
     inspect.Parameter.VAR_KEYWORD: "**",
 }
+_NOTHING: Mapping[str, Any] = {}
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _CONFIG = ConfigDict(
     extra="forbid",
@@ -72,7 +77,10 @@ class Parameters:
         taken = _parameters_of(self._signature)
         self._names = tuple(taken)
         self._positional = sum(each.kind is _POSITIONAL_ONLY for each in taken.values())
-        self._model, self._schema = _compiled(taken, _annotations_of(function))
+        annotations = _annotations_of(function)
+        self._model, self._schema = _compiled(taken, annotations)
+        self.secrets = frozenset(_hide_secrets(self._schema, annotations))
+        """The names of those that are stored encrypted and shown to nobody."""
         self._has_required = bool(self._schema.get("required"))
 
     def schema(self) -> dict[str, Any]:
@@ -86,29 +94,77 @@ class Parameters:
             name: info.annotation
             for name, info in zip(self._names, self._model.model_fields.values(), strict=True)
         }
-        return tuple(field_of(name, self._schema, annotations[name]) for name in self._names)
+        return tuple(
+            field_of(name, self._schema, annotations[name], secret=name in self.secrets)
+            for name in self._names
+        )
 
-    def validate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """Return parameters in the JSON form to store; raises `Invalid` for all fields at fault."""
+    def validate(
+        self,
+        raw: Mapping[str, Any],
+        *,
+        vault: Vault = NO_VAULT,
+        kept: Mapping[str, Any] = _NOTHING,
+    ) -> dict[str, Any]:
+        """Return parameters in the JSON form to store; raises `Invalid` for all fields at fault.
+
+        Secrets are sealed in the `vault`. A mask stands for the one among the parameters `kept`.
+        """
         if not raw and not self._has_required:
             return {}
-        model = self._parse(_encoded(raw), raw)
+        given = self._with_kept(raw, kept, vault) if self.secrets else raw
+        encoded = _encoded(given)
+        model = self._parse(encoded, given)
         normal: dict[str, Any] = model.model_dump(
             mode="json", by_alias=True, exclude_unset=True, warnings=False
         )
+        if secret := self.secrets & normal.keys():  # pydantic has put masks in their place
+            plain = json.loads(encoded)
+            normal |= {name: plain[name] for name in secret}
         self._parse(_encoded_for_storage(normal), normal)
-        return normal
+        sealed = {
+            name: _sealed(normal[name], kept.get(name), vault)
+            for name in secret
+            if normal[name] is not None
+        }
+        return normal | sealed
 
-    def bind(self, stored: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def bind(
+        self, stored: Mapping[str, Any], vault: Vault = NO_VAULT
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments and keywords for the call, as the Python objects it asks for.
 
-        Raises `Invalid` when what was stored does not fit the signature any more.
+        Raises `Invalid` when what was stored does not fit the signature any more, and
+        `SecretUnreadable`.
         """
         if not stored and not self._names:
             return (), {}
-        values = tuple(self._parse(_encoded(stored), stored).__dict__.values())
+        opened = self.unsealed(stored, vault)
+        values = tuple(self._parse(_encoded(opened), opened).__dict__.values())
         first = self._positional
         return values[:first], dict(zip(self._names[first:], values[first:], strict=True))
+
+    def unsealed(self, stored: Mapping[str, Any], vault: Vault) -> Mapping[str, Any]:
+        """Return stored parameters with their secrets in clear; raises `SecretUnreadable`."""
+        if not self.secrets:
+            return stored
+        opened = dict(stored)
+        for name in self.secrets & stored.keys():
+            if is_sealed(stored[name]):
+                try:
+                    opened[name] = vault.unseal(stored[name])
+                except SecretUnreadable:
+                    raise SecretUnreadable(f"The secret parameter “{name}”") from None
+        return opened
+
+    def resealed(self, stored: Mapping[str, Any], vault: Vault) -> dict[str, Any]:
+        """Return stored parameters with those sealed that were stored before they were secret."""
+        return {
+            name: vault.seal(value)
+            if name in self.secrets and value is not None and not is_sealed(value)
+            else value
+            for name, value in stored.items()
+        }
 
     def from_call(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters to store for a call with Python objects; the reverse of `bind`."""
@@ -149,11 +205,36 @@ class Parameters:
             for field in self.fields
         }
 
+    def _with_kept(
+        self, raw: Mapping[str, Any], kept: Mapping[str, Any], vault: Vault
+    ) -> Mapping[str, Any]:
+        """Return what was given with secrets in clear: those of a call, and those that are kept."""
+        if not isinstance(raw, Mapping):
+            return raw  # refused in a moment
+        given = dict(raw)
+        errors = []
+        for name in self.secrets & given.keys():
+            if given[name] != MASK:
+                given[name] = _revealed(given[name])
+            elif kept.get(name) is None:
+                message = f"“{MASK}” stands for the secret that is kept, and none is; enter it."
+                errors.append(FieldError(f"{FIELD}.{name}", message))
+            else:
+                try:
+                    given[name] = self.unsealed({name: kept[name]}, vault)[name]
+                except SecretUnreadable:
+                    message = "The secret that is kept cannot be read any more; enter it again."
+                    errors.append(FieldError(f"{FIELD}.{name}", message))
+        if errors:
+            raise Invalid(errors)
+        return given
+
     def _parse(self, encoded: bytes, raw: Mapping[str, Any]) -> BaseModel:
         try:
             return self._model.model_validate_json(encoded)
         except ValidationError as error:
-            raise Invalid(field_errors(error, raw, self._names)) from None
+            complaints = field_errors(error, raw, self._names, secrets=self.secrets)
+            raise Invalid(complaints) from None
 
     def _errors(self, raw: Mapping[str, Any]) -> list[FieldError]:
         try:
@@ -205,13 +286,6 @@ def _compiled(
                 raise TypeError(message) from cause
         message = f"its parameters cannot be described: {error}"
         raise TypeError(message) from error
-    for name, part in schema.get("properties", {}).items():
-        if _is_secret(part, schema.get("$defs", {})):
-            message = (
-                f"parameter “{name}” is a secret, but parameters are stored and shown as they are;"
-                " take the name of an environment variable and read the secret from there."
-            )
-            raise TypeError(message)
     return model, schema
 
 
@@ -241,6 +315,64 @@ def _definition(name: str, each: inspect.Parameter, annotation: Any) -> tuple[An
     else:
         own = Field(validation_alias=name, serialization_alias=name, title=label_of(name))
     return (annotation, own) if required else (Annotated[annotation, own], each.default)
+
+
+def _hide_secrets(schema: dict[str, Any], annotations: Mapping[str, Any]) -> Iterator[str]:
+    """Name the parameters that hold secrets, and take their defaults out of the schema."""
+    definitions = schema.get("$defs", {})
+    for name, part in schema.get("properties", {}).items():
+        if _is_secret(part, definitions) or _names_secret(annotations.get(name)):
+            _without_defaults(part)
+            yield name
+    for part in definitions.values():
+        if _is_secret(part, definitions):
+            _without_defaults(part)
+
+
+def _without_defaults(part: Any) -> None:
+    """Take the values that code gives out of a part of a schema, and out of all below."""
+    if isinstance(part, list):
+        for below in part:
+            _without_defaults(below)
+    elif isinstance(part, dict):
+        part.pop("default", None)
+        for key, below in part.items():
+            _without_defaults(list(below.values()) if key == "properties" else below)
+
+
+def _names_secret(annotation: Any, seen: tuple[Any, ...] = ()) -> bool:
+    """Look for pydantic's `Secret[...]`, which leaves no mark in a schema."""
+    kind = typing.get_origin(annotation) or annotation
+    if isinstance(kind, type) and issubclass(kind, Secret):
+        return True
+    within = [*typing.get_args(annotation)]
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        within += [info.annotation for info in kind.model_fields.values()]
+    seen = (*seen, annotation)  # models may hold themselves
+    return any(_names_secret(part, seen) for part in within if part not in seen)
+
+
+def _revealed(value: Any) -> Any:
+    """Return a secret of a call in clear, with all that are within; what JSON is stays as it is."""
+    if isinstance(value, Secret | SecretStr | SecretBytes):
+        return _revealed(value.get_secret_value())
+    if isinstance(value, BaseModel):
+        return _revealed(value.model_dump(by_alias=True))
+    if is_dataclass(value) and not isinstance(value, type):
+        return _revealed(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _revealed(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_revealed(part) for part in value]
+    return value
+
+
+def _sealed(value: Any, kept: Any, vault: Vault) -> dict[str, str]:
+    """Return a secret as it is stored: the one kept, if it is the same, so that nothing changes."""
+    with suppress(SecretUnreadable):
+        if is_sealed(kept) and vault.unseal(kept) == value:
+            return dict(kept)
+    return vault.seal(value)
 
 
 def _is_secret(part: Any, definitions: Mapping[str, Any]) -> bool:

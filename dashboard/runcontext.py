@@ -28,6 +28,7 @@ from dashboard.records import (
 )
 from dashboard.tasks import FinishJob, PauseJob
 from dashboard.transcript import Transcript
+from dashboard.vault import NO_VAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -264,7 +265,8 @@ def run_task(
     start = time.monotonic()
     with run_context(identity, sink, settings, limits, cancellation, timeout) as run:
         try:
-            result = tasks.get_task(task_name).call(parameters)
+            vault = settings.vault if settings is not None else NO_VAULT
+            result = tasks.get_task(task_name).call(parameters, vault)
             ending = _returned(run, result)
         except BaseException as error:  # noqa: BLE001 - a run ends as a row, not as an exception
             ending = _raised(run, error)

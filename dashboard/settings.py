@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dashboard.errors import FieldError, Invalid
+from dashboard.vault import Vault
 
 PREFIX = "DASHBOARD_"
 
@@ -61,7 +62,9 @@ class Settings(BaseSettings):
         " Without it a random one is printed once.",
     )
     secret_key: SecretStr | None = Field(
-        None, description="Key that signs sessions; without it one is made and kept in the folder."
+        None,
+        description="Key that signs forms and encrypts secrets: 32 random characters or more, the"
+        " same on all machines. Without it one is made and kept in the folder.",
     )
     lease_seconds: float = Field(
         10, ge=1, le=3600, description="Seconds until another process takes over from a lost one."
@@ -249,6 +252,11 @@ class Settings(BaseSettings):
             if self.database.startswith(short):
                 return "postgresql+psycopg://" + self.database.removeprefix(short)
         return self.database
+
+    @property
+    def vault(self) -> Vault:
+        """Where secrets are encrypted, with a key made from the secret key."""
+        return Vault(self.load_secret_key)
 
     def prepare_data_folder(self) -> None:
         """Create the data folder, readable by its owner only.

@@ -22,6 +22,7 @@ from dashboard.errors import NotFound
 from dashboard.parameters import Parameters
 from dashboard.settings import CELERY, EXECUTOR_NAME, PROCESSES, THREADS
 from dashboard.texts import error_type, text_of, traceback_text
+from dashboard.vault import MASK, NO_VAULT, Vault, is_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -95,12 +96,13 @@ class Task:
     guarded: bool = False
     """Whether its parameters are for admins to choose, even for a single run."""
 
-    def call(self, parameters: Mapping[str, Any]) -> object:
+    def call(self, parameters: Mapping[str, Any], vault: Vault = NO_VAULT) -> object:
         """Call the function with stored parameters; `async def` runs in an event loop of its own.
 
-        Raises `Invalid` when the parameters do not fit the signature (any more).
+        Raises `Invalid` when the parameters do not fit the signature (any more), and
+        `SecretUnreadable`.
         """
-        arguments, keywords = self.parameters.bind(parameters)
+        arguments, keywords = self.parameters.bind(parameters, vault)
         result = self.function(*arguments, **keywords)
         return asyncio.run(result) if inspect.iscoroutine(result) else result
 
@@ -144,7 +146,8 @@ def task(
     def register(function: _Function) -> _Function:
         _check_function(function)
         made = _make_task(function, name or _default_name(function), options)
-        made = replace(made, guarded=guarded)
+        # Who chooses where a secret is sent, next to the one that is kept, could learn it.
+        made = replace(made, guarded=guarded or bool(made.parameters.secrets))
         known = _registry.get(made.name)
         if known is not None and _origin(known.function) != _origin(function):
             message = (
@@ -191,6 +194,16 @@ def is_guarded(name: str) -> bool:
     """Say whether only admins choose the parameters of a task, if it is known here."""
     known = _registry.get(name)
     return known is not None and known.guarded
+
+
+def shown_parameters(task: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored parameters of a task as people may see them: with masks for secrets."""
+    known = _registry.get(task)
+    secrets = known.parameters.secrets if known is not None else frozenset()
+    return {
+        name: MASK if is_sealed(value) or (name in secrets and value is not None) else value
+        for name, value in stored.items()
+    }
 
 
 def _check_options(

@@ -111,7 +111,13 @@ class Core:
     def run_now(self, job_id: str, **parameters: Any) -> int:
         """Ask for a run and return its id."""
         with audit.transaction(self.database) as session:
-            run = jobs.run_now(session, job_id, parameters=parameters or None, actor=ADMIN)
+            run = jobs.run_now(
+                session,
+                job_id,
+                parameters=parameters or None,
+                actor=ADMIN,
+                vault=self.settings.vault,
+            )
         self.runtime.scheduler.wakeup()
         return run.id
 

@@ -4,7 +4,7 @@ from collections.abc import Callable  # noqa: TC003 - a task's annotation, resol
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field
 
 from dashboard.errors import Invalid
 from dashboard.parameters import Parameters
@@ -78,22 +78,6 @@ def test_signatures_no_form_can_fill_in_are_refused_in_words() -> None:
 
 class NothingKnown:
     pass
-
-
-class Login(BaseModel):
-    user: str
-    password: SecretStr
-
-
-SECRETS = [SecretStr, SecretStr | None, list[SecretStr], Login, list[Login]]
-
-
-@pytest.mark.parametrize("annotation", SECRETS, ids=str)
-def test_secrets_are_refused_wherever_they_hide(annotation: Any) -> None:
-    def function(value: Any) -> None: ...
-
-    function.__annotations__ = {"value": annotation}
-    assert "“value” is a secret" in refused(function)
 
 
 def test_an_unresolvable_return_annotation_does_no_harm() -> None:

@@ -33,7 +33,7 @@ from dashboard.history.jobsearch import JobSearch
 from dashboard.scheduling import triggers
 from dashboard.services import audit, jobs
 from dashboard.storage.models import ACTIVE, RunState
-from dashboard.tasks import get_task
+from dashboard.tasks import get_task, shown_parameters
 from dashboard.web.api.shapes import Job, Run
 
 if TYPE_CHECKING:
@@ -138,8 +138,15 @@ def run(job_id: str, texts: tuple[str, ...], *, wait: bool, as_json: bool, **opt
             parameters = None
             if texts:
                 kept = jobs.get_job(session, job_id)
-                parameters = kept.parameters | _parameters(kept.task, texts)
-            asked = jobs.run_now(session, job_id, parameters=parameters, actor=command_actor())
+                parameters = shown_parameters(kept.task, kept.parameters)
+                parameters |= _parameters(kept.task, texts)
+            asked = jobs.run_now(
+                session,
+                job_id,
+                parameters=parameters,
+                actor=command_actor(),
+                vault=settings.vault,
+            )
         state = _wait(database, asked.id) if wait else asked.state
         with database.read() as session:
             told = Run.of(queries.get_run(session, asked.id).run, [])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from dashboard.scheduling.triggers import Schedule
     from dashboard.storage.db import Database
+    from dashboard.vault import Vault
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def next_due(session: Session) -> datetime | None:
     )
 
 
-def why_broken(job: Job, executors: Collection[str]) -> str | None:
+def why_broken(job: Job, executors: Collection[str], vault: Vault) -> str | None:
     """Say why a job cannot be run as it stands, or None when it can.
 
     About a job of a host's own scheduler only that scheduler can tell.
@@ -85,7 +86,7 @@ def why_broken(job: Job, executors: Collection[str]) -> str | None:
     if job.executor == HOST:
         return None
     try:
-        get_task(job.task)
+        get_task(job.task).parameters.unsealed(job.parameters, vault)
         triggers.load(job.trigger, timezone=job.timezone)
     except DashboardError as error:
         return str(error)
@@ -95,20 +96,25 @@ def why_broken(job: Job, executors: Collection[str]) -> str | None:
     return None
 
 
-def recheck_jobs(session: Session, now: datetime, executors: Collection[str]) -> None:
+def recheck_jobs(session: Session, now: datetime, executors: Collection[str], vault: Vault) -> None:
     """Mark jobs that cannot run (their task is gone) and free those that can again.
 
-    A repaired job keeps its next run time: fire times that passed while it was broken are treated
+    Parameters that have become secret in the code since they were stored are encrypted now. A
+    repaired job keeps its next run time: fire times that passed while it was broken are treated
     like those of any other delay, by its misfire grace time and coalescing.
     """
-    known = [task.name for task in all_tasks()]
+    tasks = {task.name: task for task in all_tasks()}
+    with_secrets = [task.name for task in tasks.values() if task.parameters.secrets]
     doubtful = select(Job).where(
         Job.broken_reason.is_not(None)
-        | (Job.task.not_in(known) & (Job.executor != HOST))
+        | (Job.task.not_in(list(tasks)) & (Job.executor != HOST))
         | Job.executor.not_in([*sorted(executors), HOST])
+        | Job.task.in_(with_secrets)
     )
     for job in session.scalars(doubtful):
-        reason = why_broken(job, executors)
+        if job.task in with_secrets:
+            job.parameters = tasks[job.task].parameters.resealed(job.parameters, vault)
+        reason = why_broken(job, executors, vault)
         if reason != job.broken_reason:
             job.broken_reason = reason
             job.updated_at = now
@@ -126,10 +132,11 @@ def cancel_all_queued(session: Session, job_id: str, now: datetime) -> None:
 class TableJobStore(BaseJobStore):
     """The table `job` as an APScheduler job store. It never deletes what it cannot read."""
 
-    def __init__(self, database: Database, executors: Collection[str]) -> None:
+    def __init__(self, database: Database, executors: Collection[str], vault: Vault) -> None:
         """Serve the jobs of `database`, for the executors that there are."""
         self._database = database
         self._executors = executors
+        self._vault = vault
 
     def lookup_job(self, job_id: str) -> StockJob | None:
         """Return one job; None for one that is unknown or broken."""
@@ -161,9 +168,8 @@ class TableJobStore(BaseJobStore):
         """
         now = datetime.now(UTC)
         task = _task_of(job.func)
-        row = Job(
-            id=job.id, **_columns(job, self._executors), tags=[], created_at=now, created_by=CODE
-        )
+        columns = _columns(job, self._executors, self._vault)
+        row = Job(id=job.id, **columns, tags=[], created_at=now, created_by=CODE)
         row.timeout, row.retries = task.timeout, task.retries
         row.max_runs, row.end_at = None, None
         row.updated_at, row.updated_by = now, CODE
@@ -185,7 +191,7 @@ class TableJobStore(BaseJobStore):
         Raises as `add_job` does, and `JobLookupError`.
         """
         now = datetime.now(UTC)
-        columns = _columns(job, self._executors)
+        columns = _columns(job, self._executors, self._vault)
         with self._database.write() as session:
             row = _locked(session, job.id)
             rescheduled = columns["trigger"] != row.trigger
@@ -196,7 +202,7 @@ class TableJobStore(BaseJobStore):
                     _stop(row, now)
             elif row.paused_at is None:
                 lifecycle.fire_next(row, job.next_run_time)
-            row.broken_reason = why_broken(row, self._executors)
+            row.broken_reason = why_broken(row, self._executors, self._vault)
             _touch(row, now)
 
     def resume_job(self, job_id: str) -> None:
@@ -240,7 +246,7 @@ class TableJobStore(BaseJobStore):
 
     def _stock(self, row: Job) -> StockJob:
         task = get_task(row.task)
-        arguments, named = task.parameters.bind(row.parameters)
+        arguments, named = task.parameters.bind(row.parameters, self._vault)
         job = StockJob(
             self._scheduler,
             id=row.id,
@@ -259,7 +265,7 @@ class TableJobStore(BaseJobStore):
         return job
 
 
-def _columns(job: StockJob, executors: Collection[str]) -> dict[str, Any]:
+def _columns(job: StockJob, executors: Collection[str], vault: Vault) -> dict[str, Any]:
     """Return what a stock job says, as columns of its row."""
     task = _task_of(job.func)
     schedule = triggers.from_trigger(job.trigger)
@@ -272,7 +278,7 @@ def _columns(job: StockJob, executors: Collection[str]) -> dict[str, Any]:
     return {
         "name": job.name[:ID_LENGTH],
         "task": task.name,
-        "parameters": task.parameters.validate(given),
+        "parameters": task.parameters.validate(given, vault=vault),
         "trigger": schedule.data,
         "timezone": schedule.timezone,
         "executor": executor,

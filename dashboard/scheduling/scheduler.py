@@ -105,7 +105,7 @@ class DashboardScheduler(BackgroundScheduler):
         self._released = 0.0  # likewise, what waits for its moment
         self._worked_at = -math.inf  # by the monotonic clock
         self._hot = True  # the last tick found work: look again without asking first
-        self._rows = jobstore.TableJobStore(database, settings.executors)
+        self._rows = jobstore.TableJobStore(database, settings.executors, settings.vault)
         # APScheduler's own grace is one second, which any busy moment exceeds.
         defaults = {"misfire_grace_time": settings.misfire_grace}
         super().__init__(timezone=UTC, job_defaults=defaults)
@@ -337,7 +337,7 @@ class DashboardScheduler(BackgroundScheduler):
         connection = session.connection()
         interrupted = handover.interrupt_orphans(connection, now, self.identity)
         handover.miss_unreachable(connection, now, self.settings.executors)
-        jobstore.recheck_jobs(session, now, self.settings.executors)
+        jobstore.recheck_jobs(session, now, self.settings.executors, self.settings.vault)
         logger.info("leading from now on; %d runs were interrupted before", interrupted)
 
     def _announce(self, due: claims.Due, handed: handover.HandOver) -> None:

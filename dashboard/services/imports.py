@@ -23,7 +23,9 @@ from dashboard.services import audit, jobs
 from dashboard.services.jobdata import FIELDS, check_change, check_new
 from dashboard.services.jobfiles import job_document, portable_trigger
 from dashboard.storage.models import Job, Role
+from dashboard.tasks import shown_parameters
 from dashboard.texts import is_storable
+from dashboard.vault import ANOTHER, is_sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -247,7 +249,7 @@ def _changes(job: Job, wanted: Wanted, settings: Settings, now: datetime) -> dic
         same = True
         errors += error.errors
     try:
-        values = check_new(given | {"trigger": _ALWAYS}, settings, now)
+        values = check_new(given | {"trigger": _ALWAYS}, settings, now, like=job)
     except Invalid as error:
         raise Invalid(errors + error.errors) from None
     changes = {
@@ -257,6 +259,11 @@ def _changes(job: Job, wanted: Wanted, settings: Settings, now: datetime) -> dic
         and (name in given or not wanted.partial)
         and values[name] != getattr(job, name)
     }
+    if "parameters" in changes:  # as they were given, which is what `change_job` takes
+        changes["parameters"] = {
+            name: given["parameters"][name] if is_sealed(value) else value
+            for name, value in changes["parameters"].items()
+        }
     if not same:
         changes["trigger"] = given["trigger"]
         check_change(job, {"trigger": given["trigger"]}, settings, now)
@@ -296,9 +303,12 @@ def _differences(
                 portable_trigger(schedule.data, settings.timezone),
             )
         elif name == "parameters":
-            for key in sorted(before.keys() | after.keys()):
-                if (key in before, before.get(key)) != (key in after, after.get(key)):
-                    yield Difference(f"{name}.{key}", before.get(key), after.get(key))
+            before = shown_parameters(job.task, before)
+            shown = shown_parameters(wanted.data["task"], after)
+            for key in sorted(before.keys() | shown.keys()):
+                new = shown.get(key) if shown.get(key) == after.get(key) else ANOTHER
+                if (key in before, before.get(key)) != (key in shown, new):
+                    yield Difference(f"{name}.{key}", before.get(key), new)
         else:
             yield Difference(name, before, after)
     if _pausing(job, wanted) is not None:

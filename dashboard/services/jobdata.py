@@ -16,7 +16,7 @@ from dashboard.scheduling import triggers
 from dashboard.services import joboptions
 from dashboard.settings import CELERY
 from dashboard.storage.models import ID_LENGTH
-from dashboard.tasks import Task, UnknownTask, get_task
+from dashboard.tasks import Task, UnknownTask, get_task, shown_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dashboard.settings import Settings
     from dashboard.storage.models import Job
+    from dashboard.vault import Vault
 
 FIELDS = (
     "id",
@@ -51,8 +52,10 @@ FIELDS = (
 RESERVED_IDS = ("new", "import", "export", ".", "..")
 
 
-def check_new(data: Mapping[str, Any], settings: Settings, now: datetime) -> dict[str, Any]:
-    """Return the values of a new job's columns.
+def check_new(
+    data: Mapping[str, Any], settings: Settings, now: datetime, *, like: Job | None = None
+) -> dict[str, Any]:
+    """Return the values of a new job's columns, or of those of `like` that is to become so.
 
     `id` is None when none was given. Raises `Invalid` with every complaint.
     """
@@ -60,7 +63,7 @@ def check_new(data: Mapping[str, Any], settings: Settings, now: datetime) -> dic
     task = checks.task(data.get("task"))
     checks.run("id", lambda: _optional_id(data.get("id")))
     checks.run("name", lambda: _name(data.get("name") or (task.name if task else "job")))
-    checks.run("parameters", lambda: _parameters(task, data.get("parameters")))
+    checks.parameters(task, data.get("parameters"), like)
     checks.schedule(data.get("trigger"))
     checks.options(joboptions.of_new_job(data, task, settings.misfire_grace))
     checks.end_at(data.get("end_at"), settings.timezone)
@@ -80,8 +83,8 @@ def check_change(
         checks.complain("id", "The id of a job cannot be changed; make a new job instead.")
     if not {"task", "parameters"}.isdisjoint(data):  # all else of a broken job can be changed
         task = checks.task(data.get("task", job.task))
-        given = data.get("parameters", job.parameters)
-        checks.run("parameters", lambda: _parameters(task, given))
+        kept = shown_parameters(job.task, job.parameters)
+        checks.parameters(task, data.get("parameters", kept), job)
     if "trigger" in data:
         finished = job.next_run_time is None and job.paused_at is None
         readable = isinstance(job.trigger, dict)
@@ -146,6 +149,11 @@ class _Checks:
         self._values["task"] = task.name
         return task
 
+    def parameters(self, task: Task | None, given: object, job: Job | None) -> None:
+        """Check the parameters; secrets that are kept are those of `job`, for the same task."""
+        kept = job.parameters if job and task and task.name == job.task else {}
+        self.run("parameters", lambda: _parameters(task, given, kept, self._settings.vault))
+
     def schedule(self, data: object, *, unless: Mapping[str, Any] | None = None) -> None:
         """Check the trigger and work out its first fire time from now on.
 
@@ -173,13 +181,15 @@ class _Checks:
         return self._values
 
 
-def _parameters(task: Task | None, given: object) -> dict[str, Any]:
+def _parameters(
+    task: Task | None, given: object, kept: Mapping[str, Any], vault: Vault
+) -> dict[str, Any]:
     if given is None:
         given = {}
     if not isinstance(given, dict):
         message = "Parameters are an object of names and values."
         raise ValueError(message)
-    return task.parameters.validate(given) if task else {}
+    return task.parameters.validate(given, vault=vault, kept=kept) if task else {}
 
 
 def _optional_id(value: object) -> str | None:

@@ -36,6 +36,7 @@ from dashboard.scheduling import triggers
 from dashboard.services.jobdata import FIELDS
 from dashboard.services.jobs import require_own
 from dashboard.storage.models import HOST, RETRY_WAIT, Job
+from dashboard.tasks import shown_parameters
 from dashboard.texts import is_storable, storable
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class JobFile:
 def job_document(job: Job) -> dict[str, Any]:
     """Return a job as it stands in a file: what people set, and whether it is paused or over."""
     values = {name: getattr(job, name) for name in FIELDS}
+    values["parameters"] = shown_parameters(job.task, job.parameters)
     values["trigger"] = portable_trigger(job.trigger, job.timezone)
     document = {
         name: value.isoformat() if isinstance(value, datetime) else value

@@ -37,8 +37,9 @@ from dashboard.storage.models import (
     RunState,
 )
 from dashboard.storage.rows import row_as_json
-from dashboard.tasks import get_task
+from dashboard.tasks import get_task, shown_parameters
 from dashboard.texts import is_storable, storable
+from dashboard.vault import NO_VAULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from dashboard.services.audit import Actor
     from dashboard.settings import Settings
+    from dashboard.vault import Vault
 
 
 LAST_YEAR = 9998
@@ -117,6 +119,7 @@ def create_job(
             raise DuplicateId(values["id"]) from error
         entry.target = job.id
         entry.detail["job"] = snapshot(job)
+        _mask(entry.detail["job"], job.task)
     return job
 
 
@@ -145,9 +148,11 @@ def change_job(
         before = snapshot(job)
         values = check_change(job, data, settings, now)
         _apply(job, values, now)
-        job.broken_reason = why_broken(job, settings.executors)
+        job.broken_reason = why_broken(job, settings.executors, settings.vault)
         _touch(job, actor, now)
         entry.difference(before, snapshot(job))
+        _mask(entry.detail["before"], before["task"])
+        _mask(entry.detail["after"], job.task)
     return job
 
 
@@ -253,6 +258,7 @@ def run_now(
     *,
     parameters: Mapping[str, Any] | None = None,
     actor: Actor,
+    vault: Vault = NO_VAULT,
 ) -> Run:
     """Ask for one run at once, with other `parameters` if given; the schedule does not change.
 
@@ -272,8 +278,8 @@ def run_now(
             task = get_task(job.task)
             if task.guarded:
                 actor.require(Role.ADMIN)
-            values = task.parameters.validate(parameters)
-            entry.detail["parameters"] = values
+            values = task.parameters.validate(parameters, vault=vault, kept=job.parameters)
+            entry.detail["parameters"] = shown_parameters(job.task, values)
         run = queue_run(
             session, job, _free_moment(session, job_id, now), now, values, actor, Origin.MANUAL
         )
@@ -326,6 +332,12 @@ def snapshot(job: Job) -> dict[str, Any]:
     values = {name: getattr(job, name) for name in FIELDS}
     values["end_at"] = job.end_at.isoformat() if job.end_at else None
     return values | {"paused": job.paused_at is not None}
+
+
+def _mask(told: dict[str, Any], task: str) -> None:
+    """Put masks for the secrets among what is told of a job of that task."""
+    if "parameters" in told:
+        told["parameters"] = shown_parameters(task, told["parameters"])
 
 
 def _touch(job: Job, actor: Actor, now: datetime) -> None:

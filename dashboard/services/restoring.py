@@ -90,7 +90,7 @@ def _taken(job_id: str) -> Conflict:
 
 def _schedule(job: Job, settings: Settings, now: datetime) -> None:
     """Let a job that came back fire from now on, if it may fire at all."""
-    job.broken_reason = why_broken(job, settings.executors)
+    job.broken_reason = why_broken(job, settings.executors, settings.vault)
     if job.paused_at is not None or job.finished_reason is not None:
         return
     try:

@@ -21,6 +21,7 @@ from dashboard.history.audit_list import (
 from dashboard.history.removed import UNDO_DAYS
 from dashboard.scheduling import triggers
 from dashboard.storage.models import ID_LENGTH, Role
+from dashboard.tasks import shown_parameters
 from dashboard.texts import storable
 from dashboard.web.access import may, role
 from dashboard.web.filters import iso
@@ -137,7 +138,7 @@ def export(form: str) -> Response:
 
 
 def _values(entry: Audit, *, with_address: bool) -> dict[str, Any]:
-    values = {name: getattr(entry, name) for name in COLUMNS}
+    values = {name: getattr(entry, name) for name in COLUMNS} | {"detail": shown_detail(entry)}
     return values | {"at": iso(entry.at), "address": entry.address if with_address else None}
 
 
@@ -255,7 +256,16 @@ def _row(entry: Audit) -> Row:
         url = url_for("dashboard.bulk.show", bulk_id=int(entry.target))
     removed = (entry.action, entry.outcome) == ("job.remove", "done")
     restorable = removed and datetime.now(UTC) - entry.at < timedelta(days=UNDO_DAYS)
-    return Row(entry, list(facts_of(entry.detail)), url, restorable)
+    return Row(entry, list(facts_of(shown_detail(entry))), url, restorable)
+
+
+def shown_detail(entry: Audit) -> dict[str, Any]:
+    """Return an entry's detail without the secrets of a removed job, which are kept to restore."""
+    job = entry.detail.get("job")
+    if not isinstance(job, dict) or not isinstance(job.get("parameters"), dict):
+        return entry.detail
+    shown = shown_parameters(str(job.get("task")), job["parameters"])
+    return entry.detail | {"job": job | {"parameters": shown}}
 
 
 def facts_of(detail: Mapping[str, Any]) -> Iterator[Fact]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dashboard.errors import Invalid
 from dashboard.scheduling import triggers
+from dashboard.vault import ANOTHER, MASK
 from dashboard.web import triggerforms
 from dashboard.web.forms import JobForm, Texts
 
@@ -107,6 +108,8 @@ def _difference(
 
 def _words(field: Field | None, texts: Mapping[str, str], name: str) -> str:
     text = texts.get(name, "")
+    if field is not None and field.secret and text:
+        return MASK if text == MASK else ANOTHER
     if field is not None and field.kind == "checkbox":
         return "yes" if text == "true" else "no"
     return text or NOTHING

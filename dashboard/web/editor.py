@@ -15,6 +15,7 @@ from dashboard.errors import DuplicateId, FieldError, Invalid, StaleEdit
 from dashboard.services import jobs
 from dashboard.services.jobdata import check_change, check_new, id_from_name
 from dashboard.storage.models import ID_LENGTH, Role
+from dashboard.tasks import shown_parameters
 from dashboard.web import triggerforms
 from dashboard.web.access import current_actor, may, role
 from dashboard.web.changes import changed_keys, differences, meanwhile, merged
@@ -31,6 +32,7 @@ from dashboard.web.forms import (
 )
 from dashboard.web.outlook import outlook
 from dashboard.web.rendering import done, render
+from dashboard.web.secretfields import without_kept
 from dashboard.web.state import dashboard_state
 from dashboard.web.zones import viewer_zone
 
@@ -173,7 +175,7 @@ def _cloned(job_id: str) -> Texts:
         job = jobs.get_job(session, job_id)
         name = f"{job.name[: ID_LENGTH - len(COPY)]}{COPY}"
         new_id = jobs.free_id(session, id_from_name(name))
-    return with_defaults(job_texts(job) | {"name": name, "id": new_id})
+    return with_defaults(without_kept(job_texts(job)) | {"name": name, "id": new_id})
 
 
 def _job_url(job_id: str) -> str:
@@ -254,7 +256,7 @@ def _answer(
         partial=partial,
         form=form,
         job=job,
-        kept_parameters=json.dumps(job.parameters, ensure_ascii=False, indent=2) if job else "",
+        kept_parameters=_kept_parameters(job) if job else "",
         opened=opened,
         stale=stale,
         changes=[] if opened is None else differences(opened.texts, form.texts),
@@ -264,6 +266,11 @@ def _answer(
     )
     response.status_code = status
     return response
+
+
+def _kept_parameters(job: Job) -> str:
+    shown = shown_parameters(job.task, job.parameters)
+    return json.dumps(shown, ensure_ascii=False, indent=2)
 
 
 def _urls(job: Job | None) -> dict[str, str]:

@@ -31,6 +31,8 @@ class Field:
     """What it shows while nobody has typed anything."""
     choices: tuple[tuple[str, str], ...] = ()
     required: bool = False
+    secret: bool = False
+    """Whether what stands in it is never put into a page."""
 
     @property
     def dom_id(self) -> str:

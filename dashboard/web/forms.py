@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import FieldError, Invalid
 from dashboard.settings import PROCESSES, THREADS
-from dashboard.tasks import UnknownTask, all_tasks, get_task
+from dashboard.tasks import UnknownTask, all_tasks, get_task, shown_parameters
+from dashboard.vault import MASK
 from dashboard.web import optionforms, triggerforms
 from dashboard.web.formfields import ABOUT, JOB_ID, NAME, Field
 from dashboard.web.optionforms import FLAGS
+from dashboard.web.secretfields import FORGET, RETYPE, forget_name, is_secret, with_kept
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -56,6 +58,9 @@ _ATTRIBUTES: Mapping[str, tuple[str, dict[str, str]]] = {
     "zone": (".*", _PLAIN_INPUT | {"list": "zones", "maxlength": "64", "spellcheck": "false"}),
 }
 """By kind: the texts that its element can show, and the element's attributes."""
+_AREAS = ("json", "list", "textarea")
+_NOT_KEPT = {"autocomplete": "new-password", "spellcheck": "false"}
+_SECRET_INPUT = {"type": "password"} | _NOT_KEPT
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,17 @@ class JobForm:
         object.__setattr__(self, "trigger", triggerforms.editor(self.texts))
 
     def text(self, shown: Field) -> str:
-        """Return what stands in a field."""
-        return self.texts.get(shown.name, "")
+        """Return what stands in a field, as far as the page may show it."""
+        return "" if shown.secret else self.texts.get(shown.name, "")
+
+    def keeps(self, shown: Field) -> bool:
+        """Tell whether a field stands for a secret that is kept."""
+        return shown.secret and self.texts.get(shown.name) == MASK
+
+    def forget_name(self, shown: Field) -> str:
+        """Return the name of the box that takes such a secret away; "" where it is needed."""
+        name = forget_name(shown.name)
+        return name if not shown.required and (self.keeps(shown) or name in self.texts) else ""
 
     @cached_property
     def task(self) -> Task | None:
@@ -151,6 +165,9 @@ class JobForm:
         names = {shown.name for shown in self.shown}
         for fault in self.faults:
             placed.setdefault(self._place(fault.field, names), []).append(sentence(fault.message))
+        for shown in self.shown:
+            if shown.secret and self.texts.get(shown.name, "") not in {"", MASK}:
+                placed.setdefault(shown.name, []).append(RETYPE)
         return {name: list(dict.fromkeys(messages)) for name, messages in placed.items()}
 
     def _place(self, path: str, names: set[str]) -> str:
@@ -176,7 +193,7 @@ class JobForm:
         return {
             name: text
             for name, text in self.texts.items()
-            if text and name.startswith(f"{part}.") and name not in names
+            if text and name.startswith(f"{part}.") and name not in names and not is_secret(name)
         }
 
     def is_used(self, fields: Iterable[Field]) -> bool:
@@ -196,6 +213,10 @@ class JobForm:
         text = self.text(shown)
         if text and not re.fullmatch(pattern, text, re.DOTALL):
             attributes = _PLAIN_INPUT
+        if shown.secret:
+            attributes = _SECRET_INPUT if shown.kind not in _AREAS else {"rows": "3"} | _NOT_KEPT
+            if self.keeps(shown):
+                attributes = attributes | {"placeholder": "unchanged"}
         return attributes | ({"placeholder": shown.placeholder} if shown.placeholder else {})
 
 
@@ -239,6 +260,7 @@ def _parameter_field(parameter: ParameterField) -> Field:
         default=parameter.default_text,
         choices=choices,
         required=parameter.required and parameter.kind != "checkbox",
+        secret=parameter.secret,
     )
 
 
@@ -260,7 +282,8 @@ def job_texts(job: Job) -> Texts:
     if task is not None:
         parameters = task.parameters.to_form(job.parameters)
     else:  # kept as they are, for a task that takes the same
-        parameters = {name: _plain(value) for name, value in job.parameters.items()}
+        known = shown_parameters(job.task, job.parameters)
+        parameters = {name: _plain(value) for name, value in known.items()}
     return {
         "task": job.task,
         "name": job.name,
@@ -287,7 +310,7 @@ def posted_texts(posted: MultiDict[str, str]) -> Texts:
     texts = {
         name: values[-1].replace("\r\n", "\n")
         for name, values in posted.lists()
-        if name.partition(".")[0] in PARTS
+        if name.partition(".")[0] in {*PARTS, FORGET}
     }
     return triggerforms.renumbered(texts)
 
@@ -298,7 +321,7 @@ def completed(posted: Mapping[str, str], known: Mapping[str, str]) -> Texts:
     if "task" in posted:
         parts.add("parameters")
     kept = {name: text for name, text in known.items() if name.partition(".")[0] not in parts}
-    return kept | dict(posted)
+    return with_kept(kept | dict(posted), known)
 
 
 def with_defaults(texts: Mapping[str, str]) -> Texts:

@@ -25,11 +25,11 @@ from dashboard.scheduling.wallclock import TICK, zone_named
 from dashboard.services import jobs
 from dashboard.services.restoring import restore_job
 from dashboard.storage.models import ACTIVE, Role
+from dashboard.tasks import shown_parameters
 from dashboard.web.access import current_actor, role
 from dashboard.web.audit import JobChange
 from dashboard.web.charts import duration_chart
 from dashboard.web.filters import absolute
-from dashboard.web.forms import parameter_fields, task_named
 from dashboard.web.rendering import (
     done,
     live_etag,
@@ -38,7 +38,7 @@ from dashboard.web.rendering import (
     render,
     wants_partial,
 )
-from dashboard.web.run_form import given_parameters, run_form
+from dashboard.web.run_form import given_parameters, may_choose_parameters, run_form
 from dashboard.web.runs import table_rows
 from dashboard.web.state import dashboard_state
 from dashboard.web.strips import success_rate
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as AnyResponse
 
     from dashboard.scheduling.triggers import Schedule
-    from dashboard.storage.models import Job
+    from dashboard.storage.models import Job, Run
 
 blueprint = Blueprint("job", __name__)
 
@@ -156,7 +156,13 @@ def run(job_id: str) -> AnyResponse:
     try:
         parameters = given_parameters(job)
         with state.change() as session:
-            started = jobs.run_now(session, job_id, parameters=parameters, actor=current_actor())
+            started = jobs.run_now(
+                session,
+                job_id,
+                parameters=parameters,
+                actor=current_actor(),
+                vault=state.settings.vault,
+            )
     except Invalid as error:
         return _question(job_id, "run", error)
     others = "" if parameters is None else " with other parameters"
@@ -241,7 +247,7 @@ def _question(job_id: str, action: str, error: Invalid | None = None) -> Respons
         action=action,
         job=job,
         form=form,
-        takes_parameters=bool(parameter_fields(task_named(job.task))),
+        takes_parameters=may_choose_parameters(job),
         choices=CHOICES,
         typed=request.form,
         errors={each.field: [each.message] for each in error.errors} if error else {},
@@ -281,7 +287,7 @@ def _about(job: Job) -> dict[str, Any]:
         "schedule": schedule,
         "fire_times": _fire_times(job, schedule, datetime.now(UTC)),
         "trigger_json": json.dumps(job.trigger, ensure_ascii=False),
-        "parameters": show_parameters(job.parameters),
+        "parameters": show_parameters(job),
         "notes": list(split_notes(job.notes)),
     }
 
@@ -321,11 +327,11 @@ def _fire_times(job: Job, schedule: Schedule | None, now: datetime) -> list[Fire
     ]
 
 
-def show_parameters(parameters: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return parameters as texts: strings as they are, all else as JSON."""
+def show_parameters(row: Job | Run) -> list[tuple[str, str]]:
+    """Return the parameters of a job or a run as texts: strings as they are, all else as JSON."""
     return [
         (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for name, value in parameters.items()
+        for name, value in shown_parameters(row.task, row.parameters).items()
     ]
 
 

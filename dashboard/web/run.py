@@ -194,7 +194,7 @@ def _about(detail: RunDetail, steps: Sequence[RunStep]) -> dict[str, Any]:
         "steps": [_step(step, now, active=active) for step in steps],
         "progress": _progress(run),
         "parts": read_traceback(run.traceback) if run.traceback else [],
-        "parameters": show_parameters(run.parameters),
+        "parameters": show_parameters(run),
         "same_error_cap": queries.SAME_ERROR_CAP,
     }
 

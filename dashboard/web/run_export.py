@@ -12,6 +12,7 @@ from dashboard.errors import Invalid
 from dashboard.history import queries
 from dashboard.history.run_list import list_runs
 from dashboard.storage.models import Role
+from dashboard.tasks import shown_parameters
 from dashboard.web.access import role
 from dashboard.web.api.shapes import Run as RunShape
 from dashboard.web.run_filter import read_run_filter
@@ -92,9 +93,13 @@ def write_csv(parts: Iterable[list[tuple[Run, list[RunStep]]]]) -> Iterator[str]
     """Write runs as lines of CSV."""
     yield csv_line(COLUMNS)
     for part in parts:
-        yield "".join(
-            csv_line([_cell(getattr(run, name)) for name in COLUMNS]) for run, _steps in part
-        )
+        yield "".join(_line(run) for run, _steps in part)
+
+
+def _line(run: Run) -> str:
+    told = {name: getattr(run, name) for name in COLUMNS}
+    told["parameters"] = shown_parameters(run.task, run.parameters)
+    return csv_line([_cell(value) for value in told.values()])
 
 
 def _cell(value: Any) -> Any:

@@ -7,13 +7,32 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from dashboard.errors import Invalid
-from dashboard.web.forms import JobForm, Texts, job_data, job_texts, posted_texts
+from dashboard.tasks import is_guarded
+from dashboard.web.access import may
+from dashboard.web.forms import (
+    JobForm,
+    Texts,
+    job_data,
+    job_texts,
+    parameter_fields,
+    posted_texts,
+    task_named,
+)
+from dashboard.web.secretfields import FORGET, with_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dashboard.errors import FieldError
     from dashboard.storage.models import Job
+
+_TAKEN = ("parameters", FORGET)
+
+
+def may_choose_parameters(job: Job) -> bool:
+    """Say whether a run of the job may be given other parameters by whoever asks."""
+    takes_any = bool(parameter_fields(task_named(job.task)))
+    return takes_any and (may("admin") or not is_guarded(job.task))
 
 
 def run_form(job: Job, faults: Iterable[FieldError] = ()) -> JobForm:
@@ -37,7 +56,6 @@ def given_parameters(job: Job) -> dict[str, Any] | None:
 
 
 def _texts(job: Job) -> Texts:
-    sent = posted_texts(request.form)
-    return job_texts(job) | {
-        name: text for name, text in sent.items() if name.startswith("parameters.")
-    }
+    known, sent = job_texts(job), posted_texts(request.form)
+    given = {name: text for name, text in sent.items() if name.partition(".")[0] in _TAKEN}
+    return with_kept(known | given, known)

@@ -40,6 +40,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import time_machine
+from pydantic import SecretStr
 
 from dashboard import current_run, task
 
@@ -82,6 +83,12 @@ def work(seconds: float = 0.0):
     trace("begin")
     time.sleep(seconds)
     trace("end")
+
+
+@task(name="faults.secret")
+def secret(token: SecretStr):
+    assert token.get_secret_value() == "hunter2"
+    return str(token)
 
 
 @task(name="faults.fragile")

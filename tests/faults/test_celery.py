@@ -64,6 +64,16 @@ def test_runs_are_executed_once_by_the_workers(place: Place) -> None:
     assert not {dashboard.pid, worker.pid} & place.pids()
 
 
+def test_a_worker_receives_secrets(place: Place) -> None:
+    sealed = {"token": place.settings.vault.seal("hunter2")}
+    ready(place.start_worker("--concurrency", "1"))
+    place.start()
+    ask(place, task="faults.secret", parameters=sealed)
+    place.settle()
+    [run] = place.runs()
+    assert (run.state, run.result) == (RunState.SUCCEEDED, "**********")
+
+
 def test_a_message_that_comes_twice_starts_nothing_twice(place: Place) -> None:
     ready(place.start_worker("--concurrency", "2"))
     place.start()

@@ -17,6 +17,7 @@ from dashboard.scheduling import jobstore
 from dashboard.scheduling.jobstore import ScheduleCache, next_due, recheck_jobs, why_broken
 from dashboard.services import audit, jobs
 from dashboard.storage.models import Job, RunState
+from dashboard.vault import NO_VAULT
 from tests.factories import ADMIN, Core, open_core, wait_until
 from tests.rows import EPOCH, make_job
 
@@ -367,7 +368,7 @@ class TestRecheck:
             )
         now = EPOCH + timedelta(days=1)
         with database.write() as session:
-            recheck_jobs(session, now, {"threads", "processes"})
+            recheck_jobs(session, now, {"threads", "processes"}, NO_VAULT)
         with database.read() as session:
             found = {job.id: job for job in session.query(Job)}
         assert found["good"].broken_reason is None
@@ -381,7 +382,7 @@ class TestRecheck:
         assert len(found) == 5
 
     def test_why_broken_is_none_for_what_works(self) -> None:
-        assert why_broken(make_job(task="test.greet"), {"threads"}) is None
+        assert why_broken(make_job(task="test.greet"), {"threads"}, NO_VAULT) is None
 
 
 def test_next_due_ignores_what_will_not_fire(database: Database) -> None:

@@ -27,6 +27,7 @@ from dashboard.web.api.shapes import (
     Job,
     JobList,
     Limit,
+    Parameters,
     Run,
     RunList,
     without_defaults,
@@ -143,7 +144,7 @@ class JobChange(_Options):
     version: Annotated[int, Field(ge=1)]
     name: Annotated[str, Field(min_length=1, max_length=ID_LENGTH)] = ""
     task: Annotated[str, Field(min_length=1)] = ""
-    parameters: Annotated[dict[str, Any], Field(default_factory=dict)]
+    parameters: Annotated[Parameters, Field(default_factory=dict)]
     trigger: Trigger | None = None
 
 
@@ -231,7 +232,13 @@ def remove(session: Session, job_id: str) -> None:
 @operation("Run a job now", answer=Run, body=RunToStart, status=202, changes=True, conflicts=True)
 def run(session: Session, job_id: str, body: RunToStart) -> Made:
     """Queue one run. The schedule does not change."""
-    queued = jobs.run_now(session, job_id, parameters=body.parameters, actor=current_actor())
+    queued = jobs.run_now(
+        session,
+        job_id,
+        parameters=body.parameters,
+        actor=current_actor(),
+        vault=dashboard_state().settings.vault,
+    )
     return Made(Run.of(queued, []), run_location(queued.id))
 
 

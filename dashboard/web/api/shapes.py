@@ -10,6 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from dashboard.history.verdicts import job_health
 from dashboard.services.jobs import job_state
 from dashboard.storage.models import Health, JobState, Origin, RunState
+from dashboard.tasks import shown_parameters
+from dashboard.vault import MASK
 
 if TYPE_CHECKING:
     from dashboard.history.queries import JobDetail
@@ -23,6 +25,10 @@ Limit = Annotated[int, Field(ge=1, le=MOST, description="How many, at most.")]
 Cursor = Annotated[
     str | None,
     Field(max_length=1000, description="The `next` of the page before; without it, the first."),
+]
+Parameters = Annotated[
+    dict[str, Any],
+    Field(description=f"Secrets among them are told as “{MASK}”; sent, it keeps the present one."),
 ]
 Next = Annotated[
     str | None, Field(description="Give it as `after` for the next page; null: this is the last.")
@@ -70,7 +76,7 @@ class Job(BaseModel):
     id: str
     name: str
     task: str
-    parameters: dict[str, Any]
+    parameters: Parameters
     trigger: Annotated[dict[str, Any], Field(description="In its normal form; see Trigger.")]
     timezone: Annotated[str, Field(description="The zone in force, named by the trigger or not.")]
     executor: str
@@ -114,6 +120,7 @@ class Job(BaseModel):
         """Return a job as programs see it."""
         job, health = detail.job, detail.health
         columns = {name: getattr(job, name) for name in cls.model_fields if hasattr(job, name)}
+        columns["parameters"] = shown_parameters(job.task, job.parameters)
         return cls.model_construct(
             **columns,
             state=job_state(job, running=detail.running),
@@ -158,7 +165,7 @@ class Run(BaseModel):
     job_id: str
     job_name: str
     task: str
-    parameters: dict[str, Any]
+    parameters: Parameters
     origin: Origin
     attempt: int
     state: RunState
@@ -186,6 +193,7 @@ class Run(BaseModel):
         return cls.model_construct(
             **columns
             | {
+                "parameters": shown_parameters(run.task, run.parameters),
                 "duration_seconds": run.duration,
                 "error": _error(run),
                 "progress": Progress(**run.progress) if run.progress else None,
