@@ -118,7 +118,7 @@ class ListedJob:
     paused_at: datetime | None
     paused_reason: str | None
     broken_reason: str | None
-    tags: list[str]
+    tags: str  # as JSON, likewise
     running: bool
     last_finished_at: datetime | None  # this and all below: None until it has run
     failing_since: datetime | None
@@ -368,7 +368,7 @@ _JOB_COLUMNS = (
     Job.paused_at,
     Job.paused_reason,
     Job.broken_reason,
-    Job.tags,
+    cast(Job.tags, String),
 )
 
 _TARGET_COLUMNS = (

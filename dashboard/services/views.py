@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import Conflict, Invalid, NotFound
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 MOST = 30
 """Views that one person keeps of one list."""
 
+_MINE = (
+    select(SavedView)
+    .where(SavedView.owner == bindparam("of"), SavedView.screen == bindparam("on"))
+    .order_by(func.lower(SavedView.name), SavedView.id)
+)
+
 NAME_LENGTH = 60
 QUERY_LENGTH = 2000
 
 
 def list_views(session: Session, screen: str, *, owner: str) -> list[SavedView]:
     """Return what a person keeps of a list, by name."""
-    mine = select(SavedView).where(SavedView.owner == owner, SavedView.screen == screen)
-    return list(session.scalars(mine.order_by(func.lower(SavedView.name), SavedView.id)))
+    return list(session.scalars(_MINE, {"of": owner, "on": screen}))
 
 
 def save_view(session: Session, screen: str, name: str, query: str, *, actor: Actor) -> SavedView:

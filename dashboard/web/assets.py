@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-from flask import g, url_for
+from flask import request, url_for
 
 import dashboard
 
@@ -37,11 +37,10 @@ def content_hash(name: str) -> str:
 
 
 def asset(name: str) -> str:
-    """Return the address of a static file, which a browser may keep for ever.
+    """Return the address of a static file, which a browser may keep for ever."""
+    return _address(request.script_root, name)
 
-    Remembered for the request: a page names its sprite of icons hundreds of times.
-    """
-    known: dict[str, str] = g.setdefault("dashboard_assets", {})
-    if name not in known:
-        known[name] = url_for("dashboard.static", filename=name, v=content_hash(name) or None)
-    return known[name]
+
+@lru_cache(maxsize=256)
+def _address(root: str, name: str) -> str:  # noqa: ARG001 -- what Flask puts in front
+    return url_for("dashboard.static", filename=name, v=content_hash(name) or None)

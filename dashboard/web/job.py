@@ -124,7 +124,7 @@ def show(job_id: str) -> Response:
         ),
         spread=spread,
         days=DAYS,
-        rows=table_rows(found.runs if many else found.runs[:FEW_RUNS]),
+        rows=table_rows(found.runs if many else found.runs[:FEW_RUNS], with_job=False),
         shown_all=many or len(found.runs) <= FEW_RUNS,
         older=found.older,
         changes=[JobChange.of(entry) for entry in changes],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from flask import Blueprint, request, url_for
@@ -15,17 +15,20 @@ from dashboard.history.joblist import COUNTED, ORDERS, list_jobs
 from dashboard.history.jobsearch import REMOVED, SEARCHABLE, JobSearch
 from dashboard.history.removed import UNDO_DAYS, list_removed
 from dashboard.scheduling import triggers
-from dashboard.storage.models import Health, JobState, Role
-from dashboard.web.access import role
+from dashboard.storage.models import Health, Role
+from dashboard.web.access import may, role
 from dashboard.web.bulk import offered
 from dashboard.web.filters import duration, percent
-from dashboard.web.moments import Clock
-from dashboard.web.rendering import live_etag, not_modified, piece, render
+from dashboard.web.moments import Clock, write
+from dashboard.web.rendering import draw_macro, live_etag, not_modified, render
 from dashboard.web.state import dashboard_state
 from dashboard.web.strips import Strip, strip_of
 from dashboard.web.views import read_views
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import tzinfo
+
     from flask import Response
 
     from dashboard.history.joblist import ListedJob
@@ -53,16 +56,13 @@ def index() -> Response:
             return answer
         page = list_jobs(session, search, sort=sort, after=request.args.get("after"))
         views = read_views(session, "jobs")
-    base = url_for("dashboard.jobs.index")
-    clock = Clock.read()
-    rows = [job_row(job, base, clock) for job in page.jobs]
     total = f"{COUNTED:,}+" if page.total > COUNTED else f"{page.total:,}"
     return render(
         "jobs/index.html",
         partial="jobs/_list.html",
         etag=etag,
         listed="jobs/_list.html",
-        rows=rows,
+        rows=list_rows(page.jobs),
         search=search,
         query=query,
         sort=sort,
@@ -109,27 +109,32 @@ def _removed(search: JobSearch, query: str) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class JobRow:
-    """One row, ready to be drawn.
+class Schedule:
+    """A trigger in words and as APScheduler writes it, and what is wrong with it."""
 
-    Fifty of them are a page that many people look at all day, so the template only fills in: a
-    macro or a filter for each value would take most of the page's time.
-    """
+    sentence: str
+    raw: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One row, ready to be drawn."""
 
     dom_id: str
     url: str
     job: ListedJob
-    state: JobState
+    tags: list[str]
     health: Health
-    schedule: str  # drawn
+    schedule: Schedule
     problem: str  # why it is broken, or what is wrong with its trigger
     next_run: Moment | None
     paused: Moment | None
     last_run: Moment | None
     strip: Strip | None
-    drawn_strip: str  # drawn once for the same runs, like the schedule
     success_rate: str  # of the runs in the strip
     usual: str
+    acts: bool  # whether whoever looks may act
 
     @property
     def troubled(self) -> bool:
@@ -146,38 +151,70 @@ class Chip:
     current: bool
 
 
-def job_row(job: ListedJob, base: str, clock: Clock) -> JobRow:
-    """Prepare a row; `base` is the address of the list."""
+class _Onlooker(NamedTuple):
+    """What the rows of a page have in common."""
+
+    list_url: str
+    zone: tzinfo
+    acts: bool
+
+
+def list_rows(listed: Iterable[ListedJob]) -> list[str]:
+    """Return the rows of jobs, drawn.
+
+    Fifty of them are a page that many people look at all day, while few jobs change: a row is drawn
+    once as long as it looks the same.
+    """
+    clock = Clock.read()
+    onlooker = _Onlooker(url_for("dashboard.jobs.index"), clock.zone, may("operator"))
+    return [
+        _draw_row(
+            job,
+            job.health(clock.now),
+            clock.ago(job.due),
+            clock.ago(job.paused_at),
+            clock.ago(job.last_finished_at),
+            onlooker,
+        )
+        for job in listed
+    ]
+
+
+@lru_cache(maxsize=2048)
+def _draw_row(
+    job: ListedJob, health: Health, due: str, paused: str, finished: str, onlooker: _Onlooker
+) -> str:
+    """Draw a row; `due`, `paused` and `finished` say how long ago, or how soon, that is."""
     address = quote(job.id, safe="")
-    schedule, problem = _describe(job.trigger, job.timezone)
+    schedule = _schedule(job.trigger, job.timezone)
     strip = strip_of(job.recent) if job.recent else None
-    return JobRow(
+    row = JobRow(
         dom_id=f"job-{address}",
-        url=f"{base}/{address}",
+        url=f"{onlooker.list_url}/{address}",
         job=job,
-        state=job.state,
-        health=job.health(clock.now),
+        tags=json.loads(job.tags),
+        health=health,
         schedule=schedule,
-        problem=job.broken_reason or problem,
-        next_run=clock.write(job.due),
-        paused=clock.write(job.paused_at),
-        last_run=clock.write(job.last_finished_at),
+        problem=job.broken_reason or schedule.problem,
+        next_run=write(job.due, due, onlooker.zone),
+        paused=write(job.paused_at, paused, onlooker.zone),
+        last_run=write(job.last_finished_at, finished, onlooker.zone),
         strip=strip,
-        drawn_strip=piece("strip", strip) if strip else "",
         success_rate=percent(strip.success_rate) if strip else "",
         usual=duration(job.usual_duration),
+        acts=onlooker.acts,
     )
+    return draw_macro("jobs/_row.html", "job_row", row)
 
 
-@lru_cache(maxsize=4096)
-def _describe(trigger: str, timezone: str) -> tuple[str, str]:
-    """Return the drawn trigger, and what is wrong with it."""
+@lru_cache(maxsize=2048)
+def _schedule(trigger: str, timezone: str) -> Schedule:
     data: dict[str, Any] = json.loads(trigger)
     try:
-        schedule = triggers.kept(data, timezone=timezone)
+        kept = triggers.kept(data, timezone=timezone)
     except DashboardError as error:
-        return piece("schedule", "Unreadable trigger", trigger, timezone), str(error)
-    return piece("schedule", schedule.sentence, schedule.raw, timezone), ""
+        return Schedule("Unreadable trigger", trigger, str(error))
+    return Schedule(kept.sentence, kept.raw)
 
 
 def _chips(search: JobSearch, sort: str) -> list[Chip]:

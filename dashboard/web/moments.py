@@ -34,14 +34,19 @@ class Clock:
         """Return the clock of this request."""
         return cls(datetime.now(UTC), display_zone())
 
-    @overload
-    def write(self, moment: datetime) -> Moment: ...
+    def ago(self, moment: datetime | None) -> str:
+        """Say how long ago a moment was, or how soon it will be."""
+        return relative(moment, self.now)
 
-    @overload
-    def write(self, moment: datetime | None) -> Moment | None: ...
 
-    def write(self, moment: datetime | None) -> Moment | None:
-        """Write a moment out; None stays None."""
-        if moment is None:
-            return None
-        return Moment(iso(moment), relative(moment, self.now), absolute(moment, self.zone))
+@overload
+def write(moment: datetime, ago: str, zone: tzinfo) -> Moment: ...
+
+
+@overload
+def write(moment: datetime | None, ago: str, zone: tzinfo) -> Moment | None: ...
+
+
+def write(moment: datetime | None, ago: str, zone: tzinfo) -> Moment | None:
+    """Write a moment out that is `ago` from now; None stays None."""
+    return None if moment is None else Moment(iso(moment), ago, absolute(moment, zone))

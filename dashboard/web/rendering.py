@@ -9,7 +9,7 @@ import hashlib
 import time
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask import Response, make_response, redirect, request, session, url_for
@@ -51,9 +51,8 @@ def templates() -> Environment:
         asset=asset,
         count=filters.count,
         csrf_token=csrf_token,
-        draw_badge=lambda state: piece("badge", asset(SPRITE), str(state)),
-        draw_badges=draw_badges,
-        draw_icon=lambda name, label=None: piece("icon", asset(SPRITE), name, label),
+        draw_badge=draw_badge,
+        draw_icon=draw_icon,
         here=here,
         look=filters.look,
         may=may,
@@ -70,17 +69,25 @@ def templates() -> Environment:
     return environment
 
 
-def draw_badges() -> dict[str, str]:
-    """Return the badges of all states, for rows that would ask for one each."""
-    sprite = asset(SPRITE)
-    return {state: piece("badge", sprite, state) for state in filters.LOOKS}
+def draw_badge(state: str) -> str:
+    """Draw the state of a run, a job or the scheduler, or a job's health."""
+    return piece("badge", asset(SPRITE), str(state))
+
+
+def draw_icon(name: str, label: str | None = None) -> str:
+    """Draw an icon."""
+    return piece("icon", asset(SPRITE), name, label)
 
 
 @lru_cache(maxsize=4096)
 def piece(name: str, *arguments: Hashable) -> str:
     """Draw a macro of `_pieces.html`, once for the same arguments."""
-    macro = getattr(templates().get_template("dashboard/_pieces.html").module, name)
-    text: str = macro(*arguments)
+    return draw_macro("_pieces.html", name, *arguments)
+
+
+def draw_macro(template: str, name: str, *arguments: Any) -> str:
+    """Draw a macro of one of our templates; it knows its arguments and globals only."""
+    text: str = getattr(templates().get_template(f"dashboard/{template}").module, name)(*arguments)
     return text
 
 

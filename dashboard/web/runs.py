@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from flask import Blueprint, redirect, request, url_for
@@ -14,11 +14,11 @@ from dashboard.errors import FieldError, Invalid
 from dashboard.history.run_list import LOOK_THROUGH, RunFilter, RunPage, list_runs
 from dashboard.storage.models import Origin, Role, RunState
 from dashboard.tasks import all_tasks
-from dashboard.web.access import role
+from dashboard.web.access import may, role
 from dashboard.web.charts import duration_bar
-from dashboard.web.filters import count, duration, iso
-from dashboard.web.moments import Clock
-from dashboard.web.rendering import live_etag, not_modified, render
+from dashboard.web.filters import absolute, count, duration, iso
+from dashboard.web.moments import Clock, write
+from dashboard.web.rendering import draw_macro, live_etag, not_modified, render
 from dashboard.web.run_filter import MOMENT_HELP, PARAMETERS, read_place, read_run_filter
 from dashboard.web.state import dashboard_state
 from dashboard.web.views import read_views
@@ -26,6 +26,7 @@ from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import tzinfo
 
     from werkzeug.wrappers import Response
 
@@ -66,11 +67,7 @@ LONGEST_WHY = 240
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as lists of runs show it, ready to be drawn.
-
-    Fifty of them are a page that many people look at, so the template only fills in: a macro or a
-    filter for each value would take most of the page's time.
-    """
+    """A run as lists of runs show it, ready to be drawn."""
 
     run: ListedRun
     url: str
@@ -82,6 +79,8 @@ class RunRow:
     bar: Bar | None
     origin: str
     why: str  # it did not simply succeed
+    with_job: bool  # whether it names its job
+    acts: bool  # whether whoever looks may act
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,36 +119,72 @@ def index() -> Response:
     return _render(page, wanted, views=views, etag=etag, newest=newest)
 
 
-def table_rows(listed: Iterable[ListedRun]) -> list[RunRow]:
-    """Return runs as the macro `runs_table` wants them."""
-    # Two addresses a row, a hundred a page: asking Flask for each would be a third of the time.
-    runs, jobs = url_for("dashboard.runs.index"), url_for("dashboard.jobs.index")
+class _Onlooker(NamedTuple):
+    """What the rows of a page have in common."""
+
+    runs_url: str
+    jobs_url: str
+    zone: tzinfo
+    acts: bool
+    with_job: bool
+
+
+def table_rows(listed: Iterable[ListedRun], *, with_job: bool = True) -> list[str]:
+    """Return runs as the macro `runs_table` wants them, drawn; `with_job`: they name their job.
+
+    Fifty of them are a page that many people look at, while what has finished stays as it is: a row
+    is drawn once as long as it looks the same.
+    """
     clock = Clock.read()
-    return [_row(run, runs, jobs, clock) for run in listed]
+    onlooker = _Onlooker(
+        url_for("dashboard.runs.index"),
+        url_for("dashboard.jobs.index"),
+        clock.zone,
+        may("operator"),
+        with_job,
+    )
+    return [
+        _draw_row(run, clock.ago(run.scheduled_at), _length(_took(run, clock)), onlooker)
+        for run in listed
+    ]
 
 
-def _row(run: ListedRun, runs: str, jobs: str, clock: Clock) -> RunRow:
-    since = run.started_at if run.state is RunState.RUNNING else None
-    took = (clock.now - since).total_seconds() if since else run.duration
-    return RunRow(
+@lru_cache(maxsize=2048)
+def _draw_row(run: ListedRun, ago: str, took: str, onlooker: _Onlooker) -> str:
+    """Draw a row; `ago`: how long ago its time was; `took`: its duration, so far."""
+    since = _running_since(run)
+    row = RunRow(
         run=run,
-        url=f"{runs}/{run.id}",
-        job_url=f"{jobs}/{quote(run.job_id, safe='')}",
-        scheduled=clock.write(run.scheduled_at),
+        url=f"{onlooker.runs_url}/{run.id}",
+        job_url=f"{onlooker.jobs_url}/{quote(run.job_id, safe='')}",
+        scheduled=write(run.scheduled_at, ago, onlooker.zone),
         delay=_length(delay_of(run)),
-        duration=_length(took),
+        duration=took,
         running_since=iso(since) if since else "",
         bar=duration_bar(run.duration, run.usual_duration, run.long_duration),
         origin=ORIGINS[run.origin],
-        why=_why(run) or _clip(_waits(run, clock)),
+        why=_why(run) or _waits(run, onlooker.zone),
+        with_job=onlooker.with_job,
+        acts=onlooker.acts,
     )
+    return draw_macro("runs/_row.html", "run_row", row)
 
 
-def _waits(run: ListedRun, clock: Clock) -> str | None:
+def _took(run: ListedRun, clock: Clock) -> float | None:
+    """Return the seconds a run took, or has taken so far."""
+    since = _running_since(run)
+    return (clock.now - since).total_seconds() if since else run.duration
+
+
+def _running_since(run: ListedRun) -> datetime | None:
+    return run.started_at if run.state is RunState.RUNNING else None
+
+
+def _waits(run: ListedRun, zone: tzinfo) -> str:
     """Say what a retry waits for."""
     if run.state is not RunState.QUEUED or run.not_before is None:
-        return None
-    return f"It is tried again at {clock.write(run.not_before).absolute}."
+        return ""
+    return f"It is tried again at {absolute(run.not_before, zone)}."
 
 
 def _length(seconds: float | None) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from flask import g, request, url_for
 
 from dashboard.history.problems import count_problems
 from dashboard.services.status import scheduler_status
+from dashboard.storage.db import read_revision
 from dashboard.web.access import may
 from dashboard.web.state import dashboard_state
 
@@ -63,10 +65,19 @@ _ADMINS_PLACES = (
 )
 
 
-def navigation() -> list[Place]:
+def navigation() -> tuple[Place, ...]:
     """Return the links of the navigation, the present screen marked."""
     screen = (request.blueprint or "").rpartition(".")[2]
-    return [
+    return _navigation(request.script_root, screen, _PLACES + (_ADMINS_PLACES * may("admin")))
+
+
+@lru_cache(maxsize=64)
+def _navigation(
+    root: str,  # noqa: ARG001 -- Flask puts it in front
+    screen: str,
+    places: tuple[tuple[str, str, str, tuple[str, ...]], ...],
+) -> tuple[Place, ...]:
+    return tuple(
         Place(
             name,
             icon,
@@ -74,8 +85,8 @@ def navigation() -> list[Place]:
             screen in screens,
             _KEYS.get(name, name[0].lower()),
         )
-        for name, icon, endpoint, screens in _PLACES + (_ADMINS_PLACES if may("admin") else ())
-    ]
+        for name, icon, endpoint, screens in places
+    )
 
 
 def scheduler_now(session: Session) -> SchedulerStatus:
@@ -90,11 +101,12 @@ def scheduler_now(session: Session) -> SchedulerStatus:
 def shell_of(session: Session) -> Shell:
     """Return the state of the whole, read once a request."""
     if "dashboard_shell" not in g:
-        status = scheduler_now(session)
+        status, known = scheduler_now(session), dashboard_state()
+        problems = known.problems.read(read_revision(session), partial(count_problems, session))
         g.dashboard_shell = Shell(
             status=status,
-            problems=count_problems(session) + (0 if status.alive else 1),
-            load_problems=len(dashboard_state().load_problems),
+            problems=problems + (0 if status.alive else 1),
+            load_problems=len(known.load_problems),
         )
     state: Shell = g.dashboard_shell
     return state

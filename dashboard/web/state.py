@@ -10,6 +10,7 @@ from flask import current_app
 
 from dashboard.services import audit
 from dashboard.web.rate import Buckets
+from dashboard.web.remembered import Remembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +41,8 @@ class DashboardState:
     """How many items of history this process has yet to write."""
     load_problems: tuple[LoadProblem, ...] = field(default=())
     """Task modules that could not be imported at start."""
+    problems: Remembered[int] = field(default_factory=Remembered)
+    """How many problems of jobs are open."""
     buckets: Buckets = field(default_factory=Buckets)
     """How often each token has asked lately."""
     user: Callable[[], Granted] | None = None
