@@ -25,6 +25,14 @@ class FieldError:
     message: str
 
 
+def by_field(errors: Iterable[FieldError]) -> dict[str, list[str]]:
+    """Return the messages of complaints by the fields they are about."""
+    found: dict[str, list[str]] = {}
+    for error in errors:
+        found.setdefault(error.field, []).append(error.message)
+    return found
+
+
 class DashboardError(Exception):
     """The base of all refusals; `status` is the HTTP status that says the same."""
 

@@ -12,7 +12,13 @@ def sample_jobs() -> list[dict[str, Any]]:
     Two keys are no part of that form: `paused` is the reason of a job to be paused,
     `history: False` marks one that cannot have had runs before.
     """
-    return [*_housekeeping(), *_outside(), *_office(), *_special(datetime.now(UTC))]
+    return [
+        *_housekeeping(),
+        *_outside(),
+        *_shop(),
+        *_billing(),
+        *_special(datetime.now(UTC)),
+    ]
 
 
 def _housekeeping() -> list[dict[str, Any]]:
@@ -83,7 +89,7 @@ def _outside() -> list[dict[str, Any]]:
     ]
 
 
-def _office() -> list[dict[str, Any]]:
+def _shop() -> list[dict[str, Any]]:
     return [
         {
             "id": "order-import",
@@ -94,6 +100,11 @@ def _office() -> list[dict[str, Any]]:
             "tags": ["shop"],
             "notes": "Takes a minute and a half: watch its steps, progress and log.",
         },
+    ]
+
+
+def _billing() -> list[dict[str, Any]]:
+    return [
         {
             "id": "invoice-mails",
             "name": "Mail invoices",

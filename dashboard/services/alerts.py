@@ -13,6 +13,7 @@ from dashboard.errors import Conflict, NotFound
 from dashboard.services import audit
 from dashboard.services.alertdata import FIELDS, check
 from dashboard.storage.models import (
+    LARGEST_ID,
     OPEN_PROBLEM,
     AlertDelivery,
     AlertEvent,
@@ -42,7 +43,7 @@ def list_rules(session: Session) -> list[AlertRule]:
 
 def get_rule(session: Session, rule_id: int) -> AlertRule:
     """Return one rule; raises `NotFound`."""
-    rule = session.get(AlertRule, rule_id) if abs(rule_id) < 2**63 else None
+    rule = session.get(AlertRule, rule_id) if 0 < rule_id <= LARGEST_ID else None
     if rule is None:
         raise NotFound(f"There is no alert rule {rule_id}. It may have been removed.")
     return rule
@@ -132,7 +133,7 @@ def retry_delivery(session: Session, delivery_id: int, *, actor: Actor) -> Alert
         actor.require(Role.ADMIN)
         delivery = (
             session.get(AlertDelivery, delivery_id, with_for_update=True)
-            if abs(delivery_id) < 2**63
+            if 0 < delivery_id <= LARGEST_ID
             else None
         )
         if delivery is None:

@@ -22,8 +22,7 @@ from dashboard.services import audit, jobs
 from dashboard.services.joboptions import TAGS
 from dashboard.services.joboptions import tags as check_tags
 from dashboard.services.restoring import restore_job
-from dashboard.services.runs import LARGEST_ID
-from dashboard.storage.models import ID_LENGTH, Bulk, Job, Role
+from dashboard.storage.models import ID_LENGTH, LARGEST_ID, Bulk, Job, Role
 from dashboard.texts import is_storable, storable
 
 if TYPE_CHECKING:

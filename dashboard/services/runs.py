@@ -12,17 +12,14 @@ from dashboard.history.consequences import is_retry
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.services import audit
 from dashboard.services.jobs import locked_job, queue_run, require_instance
-from dashboard.storage.models import ACTIVE, WAITING_RUN, Origin, Role, Run, RunState
+from dashboard.storage.models import ACTIVE, LARGEST_ID, WAITING_RUN, Origin, Role, Run, RunState
 from dashboard.tasks import is_guarded
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dashboard.services.audit import Actor
-
-
-LARGEST_ID = 2**63 - 1
-"""What a database can compare with; an address may hold any number."""
+    from dashboard.storage.models import Job
 
 
 def get_run(session: Session, run_id: int, *, lock: bool = False) -> Run:
@@ -69,48 +66,50 @@ def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
     """Run once more what `run_id` was, as the next attempt of the same fire time.
 
     It uses the parameters of the old run and the job's present task and executor. Where the next
-    attempt waits already for its moment, it need not wait any longer. Raises
-    `RunNotFound`, `JobNotFound` when the job was removed, `Conflict` while it has not ended or the
-    job is broken, `AlreadyRunning`.
+    attempt waits already for its moment, it need not wait any longer. Raises `RunNotFound`,
+    `Conflict` while it has not ended or when its job is broken or was removed, `AlreadyRunning`.
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "run.retry", str(run_id)) as entry:
         actor.require(Role.OPERATOR)
         run = get_run(session, run_id)
-        if run.state in ACTIVE and run.not_before is None:
-            message = f"Run {run_id} has not ended yet (it is {run.state.value})."
-            raise Conflict(message)
-        try:
-            job = locked_job(session, run.job_id)
-        except JobNotFound as error:
-            message = f"Job “{run.job_id}” was removed; there is nothing left to retry."
-            raise Conflict(message) from error
-        if job.broken_reason is not None:
-            message = f"Job “{job.id}” cannot run: {job.broken_reason}"
-            raise Conflict(message)
+        job = _job_to_retry(session, run)
         if run.task != job.task and is_guarded(job.task):
             actor.require(Role.ADMIN)  # the parameters were chosen for another task, by anybody
-        waiting = _waiting_retry(session, run)
-        if waiting is not None:
-            waiting.not_before, waiting.ready_at, waiting.requested_by = None, now, actor.name
-            entry.detail |= {"job": job.id, "run": waiting.id, "attempt": waiting.attempt}
+        retry = _waiting_retry(session, run)
+        if retry is not None:
+            retry.not_before, retry.ready_at, retry.requested_by = None, now, actor.name
             session.flush()
-            return waiting
-        require_instance(session, job)
-        same = Run.job_id == run.job_id, Run.scheduled_at == run.scheduled_at
-        last = session.scalar(select(func.max(Run.attempt)).where(*same)) or run.attempt
-        retry = queue_run(
-            session,
-            job,
-            run.scheduled_at,
-            now,
-            run.parameters,
-            actor,
-            Origin.RETRY,
-            attempt=last + 1,
-        )
+        else:
+            require_instance(session, job)
+            when, attempt = run.scheduled_at, _last_attempt(session, run) + 1
+            retry = queue_run(
+                session, job, when, now, run.parameters, actor, Origin.RETRY, attempt=attempt
+            )
         entry.detail |= {"job": job.id, "run": retry.id, "attempt": retry.attempt}
     return retry
+
+
+def _job_to_retry(session: Session, run: Run) -> Job:
+    """Return the job of a run, locked; raises `Conflict` when the run cannot be tried again."""
+    if run.state in ACTIVE and run.not_before is None:
+        message = f"Run {run.id} has not ended yet (it is {run.state.value})."
+        raise Conflict(message)
+    try:
+        job = locked_job(session, run.job_id)
+    except JobNotFound as error:
+        message = f"Job “{run.job_id}” was removed; there is nothing left to retry."
+        raise Conflict(message) from error
+    if job.broken_reason is not None:
+        message = f"Job “{job.id}” cannot run: {job.broken_reason}"
+        raise Conflict(message)
+    return job
+
+
+def _last_attempt(session: Session, run: Run) -> int:
+    """Return the number of the last attempt of a run's fire time."""
+    same = Run.job_id == run.job_id, Run.scheduled_at == run.scheduled_at
+    return session.scalar(select(func.max(Run.attempt)).where(*same)) or run.attempt
 
 
 def _waiting_retry(session: Session, run: Run) -> Run | None:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from dashboard.errors import Conflict, Invalid, NotFound
 from dashboard.services import audit
-from dashboard.storage.models import ApiToken, Role
+from dashboard.storage.models import LARGEST_ID, ApiToken, Role
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -33,7 +33,6 @@ SHOWN = 200
 
 LONGEST_NAME = 100
 LONGEST_DAYS = 3650
-LARGEST_ID = 2**63 - 1
 
 _KEY = re.compile(rf"{PREFIX}[\w-]{{43}}", re.ASCII)
 _USE_STEP = timedelta(minutes=1)  # that a token was used is written at most this often

@@ -10,8 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import Conflict, Invalid, NotFound
 from dashboard.services import audit
-from dashboard.services.runs import LARGEST_ID
-from dashboard.storage.models import SavedView
+from dashboard.storage.models import LARGEST_ID, SavedView
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -9,11 +9,11 @@ from flask import Blueprint, request, url_for
 
 from dashboard.alerting import channels
 from dashboard.alerting.wording import sentence_of
-from dashboard.errors import Conflict, FieldError, Invalid
+from dashboard.errors import Conflict, FieldError, Invalid, by_field
 from dashboard.history.alertlog import read_log
 from dashboard.history.problems import read_problems
 from dashboard.services import alerts
-from dashboard.storage.models import AlertRule, Role
+from dashboard.storage.models import LARGEST_ID, AlertRule, Role
 from dashboard.web.access import current_actor, may, role
 from dashboard.web.alertforms import (
     KINDS,
@@ -47,7 +47,7 @@ def index() -> Response:
     """Show the page, or its live part; `?before=` leads to older messages."""
     now = datetime.now(UTC)
     before = request.args.get("before", type=int)
-    if before is not None and not 0 < before < 2**63:
+    if before is not None and not 0 < before <= LARGEST_ID:
         before = None
     with dashboard_state().database.read() as session:
         etag = live_etag(session)
@@ -184,16 +184,12 @@ def _form(
     errors: Iterable[FieldError] = (),
     status: int = 200,
 ) -> Response:
-    complaints: dict[str, list[str]] = {}
-    for error in errors:
-        placed = field_of(error, texts)
-        complaints.setdefault(placed.field, []).append(placed.message)
     response = render(
         "alerts/form.html",
         partial="alerts/_form.html",
         texts=texts,
         rule=rule,
-        errors=complaints,
+        errors=by_field(field_of(error, texts) for error in errors),
         kinds=KINDS,
         scopes=SCOPES,
         summary=_summary(texts, rule),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, redirect, request, url_for
 
-from dashboard.errors import FieldError, Invalid
+from dashboard.errors import FieldError, Invalid, by_field
 from dashboard.history.audit_list import (
     LOOK_THROUGH,
     AuditFilter,
@@ -20,15 +20,15 @@ from dashboard.history.audit_list import (
 )
 from dashboard.history.removed import UNDO_DAYS
 from dashboard.scheduling import triggers
-from dashboard.storage.models import ID_LENGTH, Role
+from dashboard.storage.models import ID_LENGTH, LARGEST_ID, Role
 from dashboard.tasks import shown_parameters
 from dashboard.texts import storable
 from dashboard.web.access import may, role
 from dashboard.web.filters import iso
 from dashboard.web.rendering import live_etag, not_modified, render
-from dashboard.web.run_filter import MOMENT_HELP, read_moment
 from dashboard.web.state import dashboard_state
 from dashboard.web.tables import csv_line
+from dashboard.web.times import MOMENT_HELP, read_moment
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ FOLD_BEYOND = 4
 """Facts of an entry that are shown at once."""
 
 _LONGEST_VALUE = 2000
-_LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +199,7 @@ def _read_place() -> int | None:
     text = request.args.get("before", "")
     if not text:
         return None
-    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > _LARGEST_ID:
+    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > LARGEST_ID:
         raise Invalid.one("before", "This address leads to no page of the list.")
     return int(text)
 
@@ -214,9 +213,6 @@ def _render(
     errors: Iterable[FieldError] = (),
 ) -> Response:
     """Render the list; `page` is None when the filter cannot be understood."""
-    complaints: dict[str, list[str]] = {}
-    for error in errors:
-        complaints.setdefault(error.field, []).append(error.message)
     return render(
         "audit/index.html",
         partial="audit/_list.html",
@@ -226,11 +222,11 @@ def _render(
         newest=newest,
         fold_beyond=FOLD_BEYOND,
         looked_through=LOOK_THROUGH,
-        filtered=bool(wanted) or bool(complaints),
+        filtered=bool(wanted) or page is None,
         url_older=_url(before=page.older) if page and page.older is not None else None,
         url_newest=None if newest else _url(),
         exports=[(form, _url(".export", form=form)) for form in ("csv", "json")],
-        errors=complaints,
+        errors=by_field(errors),
         args=request.args,
         outcomes=OUTCOMES,
         groups=GROUPS,

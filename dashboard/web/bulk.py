@@ -16,7 +16,7 @@ from dashboard.storage.models import Role
 from dashboard.web.access import current_actor, may, role
 from dashboard.web.rendering import render
 from dashboard.web.state import dashboard_state
-from dashboard.web.until import CHOICES, read_until
+from dashboard.web.times import CHOICES, read_until
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:

@@ -35,8 +35,8 @@ from dashboard.web.rendering import (
 )
 from dashboard.web.runs import table_rows
 from dashboard.web.state import dashboard_state
+from dashboard.web.times import CHOICES, read_until
 from dashboard.web.tracebacks import read_traceback
-from dashboard.web.until import CHOICES, read_until
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:

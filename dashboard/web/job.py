@@ -42,7 +42,7 @@ from dashboard.web.run_form import given_parameters, may_choose_parameters, run_
 from dashboard.web.runs import table_rows
 from dashboard.web.state import dashboard_state
 from dashboard.web.strips import success_rate
-from dashboard.web.until import CHOICES, read_until
+from dashboard.web.times import CHOICES, read_until
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, request, url_for
 
-from dashboard.errors import Conflict, DashboardError, Invalid
+from dashboard.errors import Conflict, DashboardError, Invalid, by_field
 from dashboard.services import accounts, passwords, sessions
 from dashboard.storage.models import Role
 from dashboard.web.access import current_actor, role
@@ -175,10 +175,7 @@ def _complaints(problem: DashboardError | None, concerns: str = "") -> dict[str,
     """Return messages by field; what names no field is about the one it `concerns`."""
     if not isinstance(problem, Invalid):
         return {} if problem is None else {concerns: [str(problem)]}
-    complaints: dict[str, list[str]] = {}
-    for error in problem.errors:
-        complaints.setdefault(error.field, []).append(error.message)
-    return complaints
+    return by_field(problem.errors)
 
 
 def _show_once(number: int, name: str, password: str) -> Response:

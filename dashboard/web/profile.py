@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, make_response, redirect, request, url_for
 
-from dashboard.errors import Invalid, NotAllowed, TooManyAttempts
+from dashboard.errors import Invalid, NotAllowed, TooManyAttempts, by_field
 from dashboard.services import accounts, sessions, signin
 from dashboard.services.accounts import THEMES
 from dashboard.storage.models import Role
@@ -133,9 +133,6 @@ def _page(
     with dashboard_state().database.read() as session:
         user = accounts.get_user(session, visit.person.id)
         rows = sessions.list_sign_ins(session, user.id)
-    errors: dict[str, list[str]] = {}
-    for error in problem.errors if problem else ():
-        errors.setdefault(error.field, []).append(error.message)
     response = render(
         "profile/page.html",
         user=user,
@@ -146,7 +143,7 @@ def _page(
         browsers=[
             Browser(row, browser_of(row.user_agent), row.id == visit.sign_in) for row in rows
         ],
-        errors=errors,
+        errors=by_field(problem.errors if problem else ()),
     )
     if problem is not None:
         response.status_code = problem.status

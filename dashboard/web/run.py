@@ -12,7 +12,7 @@ from dashboard.errors import Invalid
 from dashboard.history import queries
 from dashboard.history.verdicts import is_slow
 from dashboard.services import runs
-from dashboard.storage.models import ACTIVE, PROBLEMS, Role, RunState
+from dashboard.storage.models import ACTIVE, LARGEST_ID, PROBLEMS, Role, RunState
 from dashboard.web.access import current_actor, role
 from dashboard.web.job import show_parameters
 from dashboard.web.rendering import (
@@ -23,7 +23,7 @@ from dashboard.web.rendering import (
     render,
     wants_partial,
 )
-from dashboard.web.run_filter import LARGEST_ID, LONGEST_TEXT
+from dashboard.web.run_filter import LONGEST_TEXT
 from dashboard.web.runs import delay_of
 from dashboard.web.state import dashboard_state
 from dashboard.web.tracebacks import read_traceback

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import enum
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from dashboard.errors import FieldError, Invalid
 from dashboard.history.run_list import RunFilter
-from dashboard.storage.models import ID_LENGTH, Origin, RunState
+from dashboard.storage.models import ID_LENGTH, LARGEST_ID, Origin, RunState
+from dashboard.web.times import read_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import tzinfo
+    from datetime import datetime, tzinfo
 
     from werkzeug.datastructures import MultiDict
 
 Value = TypeVar("Value")
 Words = TypeVar("Words", bound=enum.StrEnum)
 
-LARGEST_ID = 2**63 - 1
 LONGEST_TEXT = 200
 
 PARAMETERS = (
@@ -37,12 +36,6 @@ PARAMETERS = (
     "ended",
 )
 """The names that filter; `before` and `after` only page."""
-
-_AGO = re.compile(r"(\d{1,6})\s*(min|m|h|d|w)(?:\s+ago)?", re.IGNORECASE)
-_UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_YEARS = range(1970, 9999)
-
-MOMENT_HELP = "24h, 7d, 2027-03-01 or 2027-03-01 14:30"
 
 
 def read_run_filter(args: MultiDict[str, str], *, zone: tzinfo, now: datetime) -> RunFilter:
@@ -81,21 +74,6 @@ def read_place(args: MultiDict[str, str]) -> tuple[int | None, int | None]:
         reader.complain("before", "A page is either before one run or after another, not both.")
     reader.raise_complaints()
     return before, after
-
-
-def read_moment(text: str, zone: tzinfo, now: datetime) -> datetime:
-    """Read `24h` (ago), a date, or a date and time. Raises `ValueError` with a sentence."""
-    text = text.strip()
-    if ago := _AGO.fullmatch(text):
-        length = timedelta(**{_UNITS[ago[2].lower()]: int(ago[1])})
-        return max(now - min(length, timedelta(days=36_500)), datetime(1970, 1, 2, tzinfo=UTC))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"This is no time. Write {MOMENT_HELP}.") from None
-    if moment.year not in _YEARS:
-        raise ValueError("No run is that far away.")
-    return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
 class _Reader:

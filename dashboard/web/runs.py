@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, redirect, request, url_for
 
-from dashboard.errors import FieldError, Invalid
+from dashboard.errors import FieldError, Invalid, by_field
 from dashboard.history.run_list import LOOK_THROUGH, RunFilter, RunPage, list_runs
 from dashboard.storage.models import Origin, Role, RunState
 from dashboard.tasks import all_tasks
@@ -19,8 +19,9 @@ from dashboard.web.charts import duration_bar
 from dashboard.web.filters import absolute, count, duration, iso
 from dashboard.web.moments import Clock, write
 from dashboard.web.rendering import draw_macro, live_etag, not_modified, render
-from dashboard.web.run_filter import MOMENT_HELP, PARAMETERS, read_place, read_run_filter
+from dashboard.web.run_filter import PARAMETERS, read_place, read_run_filter
 from dashboard.web.state import dashboard_state
+from dashboard.web.times import MOMENT_HELP
 from dashboard.web.views import read_views
 from dashboard.web.zones import display_zone
 
@@ -221,9 +222,6 @@ def _render(
     errors: Iterable[FieldError] = (),
 ) -> Response:
     """Render the list; `page` is None when the filter cannot be understood."""
-    complaints: dict[str, list[str]] = {}
-    for error in errors:
-        complaints.setdefault(error.field, []).append(error.message)
     return render(
         "runs/page.html",
         partial="runs/_runs.html",
@@ -236,10 +234,10 @@ def _render(
         url_newer=_url(after=page.newer) if page and page.newer is not None else None,
         url_older=_url(before=page.older) if page and page.older is not None else None,
         looked_through=LOOK_THROUGH,
-        filtered=bool(wanted) or bool(complaints),
+        filtered=bool(wanted) or page is None,
         chosen=[state.value for state in wanted.states],
         given=list(_given()),
-        errors=complaints,
+        errors=by_field(errors),
         args=request.args,
         states=list(RunState),
         origins=list(Origin),

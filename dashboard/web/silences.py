@@ -13,7 +13,7 @@ from dashboard.web.access import current_actor, role
 from dashboard.web.filters import absolute
 from dashboard.web.rendering import done, page_before, render, wants_partial
 from dashboard.web.state import dashboard_state
-from dashboard.web.until import CHOICES, read_until
+from dashboard.web.times import CHOICES, read_until
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:

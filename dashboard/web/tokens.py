@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, request, url_for
 
-from dashboard.errors import Conflict, FieldError, Invalid
+from dashboard.errors import Conflict, FieldError, Invalid, by_field
 from dashboard.services import tokens
 from dashboard.storage.models import Role
 from dashboard.web.access import current_actor, role
@@ -84,9 +84,6 @@ def _page(
         if unchanged is not None:
             return unchanged
         found = tokens.list_tokens(session)
-    complaints: dict[str, list[str]] = {}
-    for error in errors:
-        complaints.setdefault(error.field, []).append(error.message)
     response = render(
         "tokens/index.html",
         partial="tokens/_list.html" if request.method == "GET" else None,
@@ -94,7 +91,7 @@ def _page(
         tokens=found,
         moment=datetime.now(UTC),
         texts=texts,
-        errors=complaints,
+        errors=by_field(errors),
         made=made,
         key=key,
         roles=ROLES,

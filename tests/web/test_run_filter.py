@@ -12,7 +12,8 @@ from werkzeug.datastructures import MultiDict
 from dashboard.errors import Invalid
 from dashboard.history.run_list import RunFilter
 from dashboard.storage.models import Origin, RunState
-from dashboard.web.run_filter import PARAMETERS, read_moment, read_place, read_run_filter
+from dashboard.web.run_filter import PARAMETERS, read_place, read_run_filter
+from dashboard.web.times import read_moment
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")

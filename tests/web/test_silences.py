@@ -8,7 +8,7 @@ import pytest
 from dashboard.errors import Invalid
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.storage.models import JobHealth, Role, RunState
-from dashboard.web.until import read_until
+from dashboard.web.times import read_until
 from tests.rows import make_job
 from tests.web.site import HTMX, buttons, parse, words
 

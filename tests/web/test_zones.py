@@ -43,7 +43,7 @@ def test_the_profile_counts_then_the_browser_then_the_dashboard(
     if cookie:
         site.client.set_cookie("dashboard_zone", cookie)
     profile(site, chosen)
-    for address in ("/jobs", "/jobs/a"):
+    for address in ("/jobs", "/jobs/a/run"):
         assert told in words(site.get(address))
 
 

@@ -9,7 +9,7 @@ from dashboard.storage.models.alerts import (
     AlertProblem,
     AlertRule,
 )
-from dashboard.storage.models.base import ID_LENGTH, Base, UtcDateTime
+from dashboard.storage.models.base import ID_LENGTH, LARGEST_ID, Base, UtcDateTime
 from dashboard.storage.models.bulk import Bulk
 from dashboard.storage.models.errorgroups import ErrorGroup, ErrorHour, ErrorJob
 from dashboard.storage.models.health import (
@@ -61,6 +61,7 @@ __all__ = [
     "EVER",
     "HOST",
     "ID_LENGTH",
+    "LARGEST_ID",
     "MAY_FIRE",
     "MISSED_LAST",
     "OPEN_PROBLEM",

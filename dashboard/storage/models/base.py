@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 ID_LENGTH = 191
 """Job ids as in APScheduler's own SQLAlchemy job store."""
 
+LARGEST_ID = 2**63 - 1
+"""What a database can compare a number with; an address may hold any."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC datetime; a naive one is refused, for nobody knows which moment it means."""

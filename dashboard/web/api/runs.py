@@ -15,12 +15,12 @@ from dashboard.errors import Invalid
 from dashboard.history import queries, run_list
 from dashboard.history.run_list import RunFilter
 from dashboard.services import runs
-from dashboard.storage.models import ACTIVE, ID_LENGTH, Origin, Role, RunState
+from dashboard.storage.models import ACTIVE, ID_LENGTH, LARGEST_ID, Origin, Role, RunState
 from dashboard.web.access import current_actor, role
 from dashboard.web.api.operations import Made, Streamed, operation
 from dashboard.web.api.shapes import SOME, Asked, Cursor, Limit, Log, LogLine, Run, RunList
-from dashboard.web.run_filter import LARGEST_ID, MOMENT_HELP, read_moment
 from dashboard.web.state import dashboard_state
+from dashboard.web.times import MOMENT_HELP, read_moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
