@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, case, func, or_, select
@@ -54,11 +55,36 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class ListedError:
-    """A group of errors, the name of a job that met it last, and how often lately."""
+    """A group of errors in a list; all but the first are the columns that are read."""
 
-    group: ErrorGroup
-    job_name: str
-    cells: list[Cell]
+    lately: tuple[int, ...]  # how often, in each of `PERIODS`
+    fingerprint: str
+    error: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+    count: int
+    jobs: int
+    last_job_id: str
+    mark: ErrorMark | None
+    marked_at: datetime | None
+    marked_by: str | None
+    mark_reason: str | None
+    until_at: datetime | None
+    until_count: int | None
+    until_rate: int | None
+    regressed_at: datetime | None
+    job_name: str  # of the job that met it last
+
+    @property
+    def moments(self) -> tuple[datetime | None, ...]:
+        """All its points in time."""
+        return (
+            self.first_seen_at,
+            self.last_seen_at,
+            self.marked_at,
+            self.until_at,
+            self.regressed_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +120,18 @@ def list_errors(
 
     `after` is where an earlier page said to go on; anything else begins anew.
     """
-    column = SORTS[sort]
-    order = column.desc(), ErrorGroup.fingerprint.desc()
-    stretch = _stretch(sort, after).order_by(*order)
-    looked_at = stretch.limit(LOOK_THROUGH).subquery()
-    found = session.execute(
-        select(ErrorGroup, func.coalesce(Job.name, ErrorGroup.last_job_id))
-        .join(looked_at, looked_at.c.fingerprint == ErrorGroup.fingerprint)
-        .outerjoin(Job, Job.id == ErrorGroup.last_job_id)
-        .where(*_matching(mark, text))
-        .order_by(*order)
-        .limit(PAGE + 1)
-    ).all()
+    rows = session.connection()
+    found = rows.execute(_page(mark, text, sort, after)).all()
     shown = found[:PAGE]
-    cells = count_cells(session, [group.fingerprint for group, _ in shown], now)
-    errors = [ListedError(group, name, cells[group.fingerprint]) for group, name in shown]
+    cells = count_cells(session, [row.fingerprint for row in shown], now)
+    errors = [
+        ListedError(tuple(cell.count for cell in cells[row.fingerprint]), *row) for row in shown
+    ]
     if len(found) > PAGE:
-        last = shown[-1][0]
-        going_on = _write_place(getattr(last, column.key), last.fingerprint)
+        last = errors[-1]
+        going_on = _write_place(getattr(last, SORTS[sort].key), last.fingerprint)
         return ErrorPage(errors, going_on, cut_short=False)
-    edge = session.execute(stretch.offset(LOOK_THROUGH - 1).limit(1)).first()
+    edge = rows.execute(_stretch(sort, after).offset(LOOK_THROUGH - 1).limit(1)).first()
     further = None if edge is None else _write_place(edge.value, edge.fingerprint)
     return ErrorPage(errors, further, cut_short=edge is not None)
 
@@ -136,12 +154,17 @@ def sample_run(session: Session, run_id: int) -> Run | None:
     return session.get(Run, run_id)
 
 
+def period_starts(now: datetime) -> dict[str, datetime]:
+    """Return the full hour at which each of the periods begins."""
+    nearest = hour_of(now.astimezone(UTC) + timedelta(minutes=30))
+    return {period: nearest - timedelta(hours=hours) for period, hours in PERIODS}
+
+
 def count_cells(
     session: Session, fingerprints: Sequence[str], now: datetime
 ) -> dict[str, list[Cell]]:
     """Return how often each error was met lately, for every period."""
-    nearest = hour_of(now.astimezone(UTC) + timedelta(minutes=30))
-    starts = {period: nearest - timedelta(hours=hours) for period, hours in PERIODS}
+    starts = period_starts(now)
     rows = session.connection().execute(_CELLS, {"errors": list(fingerprints), **starts}).all()
     counts = {row[0]: row[1:] for row in rows}
     nothing = (0,) * len(PERIODS)
@@ -156,10 +179,25 @@ def count_cells(
     }
 
 
+@lru_cache(maxsize=64)
+def _page(mark: str, text: str | None, sort: str, after: str | None) -> Select[*tuple[Any, ...]]:
+    """Select what a page shows; built once, for pages that update themselves ask it again."""
+    stretch = _stretch(sort, after).limit(LOOK_THROUGH).subquery()
+    return (
+        select(*_LISTED, func.coalesce(Job.name, ErrorGroup.last_job_id))
+        .join(stretch, stretch.c.fingerprint == ErrorGroup.fingerprint)
+        .outerjoin(Job, Job.id == ErrorGroup.last_job_id)
+        .where(*_matching(mark, text))
+        .order_by(SORTS[sort].desc(), ErrorGroup.fingerprint.desc())
+        .limit(PAGE + 1)
+    )
+
+
 def _stretch(sort: str, after: str | None) -> Select[str, Any]:
-    """Select the groups from a place on, by what they are sorted by."""
+    """Select the groups from a place on, in the order of what they are sorted by."""
     column = SORTS[sort]
-    stretch = select(ErrorGroup.fingerprint, column.label("value"))
+    order = column.desc(), ErrorGroup.fingerprint.desc()
+    stretch = select(ErrorGroup.fingerprint, column.label("value")).order_by(*order)
     if (place := _read_place(after, sort)) is None:
         return stretch
     value, fingerprint = place
@@ -203,6 +241,24 @@ def _read_place(after: str | None, sort: str) -> tuple[datetime | int, str] | No
 
 
 # Built once: pages that update themselves ask the same again and again.
+
+_LISTED = (
+    ErrorGroup.fingerprint,
+    ErrorGroup.error,
+    ErrorGroup.first_seen_at,
+    ErrorGroup.last_seen_at,
+    ErrorGroup.count,
+    ErrorGroup.jobs,
+    ErrorGroup.last_job_id,
+    ErrorGroup.mark,
+    ErrorGroup.marked_at,
+    ErrorGroup.marked_by,
+    ErrorGroup.mark_reason,
+    ErrorGroup.until_at,
+    ErrorGroup.until_count,
+    ErrorGroup.until_rate,
+    ErrorGroup.regressed_at,
+)
 
 _CELLS = (
     select(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from flask import Blueprint, request, url_for
 
@@ -12,21 +15,24 @@ from dashboard.history.error_list import (
     JOBS,
     LOOK_THROUGH,
     MARKS,
-    PERIODS,
     SORTS,
     count_cells,
     get_error,
     jobs_that_met,
     list_errors,
+    period_starts,
     sample_run,
 )
 from dashboard.history.run_list import RunFilter, list_runs
 from dashboard.services import errormarks
 from dashboard.storage.models import Role
 from dashboard.texts import is_storable
-from dashboard.web.access import current_actor, role
+from dashboard.web.access import current_actor, may, role
+from dashboard.web.filters import absolute, iso
+from dashboard.web.moments import Clock
 from dashboard.web.rendering import (
     done,
+    draw_macro,
     live_etag,
     not_modified,
     page_before,
@@ -40,9 +46,13 @@ from dashboard.web.tracebacks import read_traceback
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import tzinfo
+
     from flask import Response
     from werkzeug.wrappers import Response as AnyResponse
 
+    from dashboard.history.error_list import ListedError
     from dashboard.storage.models import ErrorGroup
 
 blueprint = Blueprint("errors", __name__)
@@ -70,6 +80,7 @@ def index() -> Response:
         page = list_errors(
             session, now, mark=mark, text=sought.replace("\0", "?"), sort=sort, after=after
         )
+    columns = _columns(now)
     address: dict[str, Any] = {
         "q": text or None,
         "show": None if mark == "open" else mark,
@@ -80,6 +91,7 @@ def index() -> Response:
         partial="errors/_list.html",
         etag=None if after else etag,
         found=page,
+        rows=_list_rows(page.errors, columns),
         query=text,
         mark=mark,
         sort=sort,
@@ -87,7 +99,7 @@ def index() -> Response:
         sorts=[
             (word, label, _url(address | {"sort": word})) for word, label in SORT_LABELS.items()
         ],
-        periods=PERIODS,
+        columns=columns,
         looked_through=LOOK_THROUGH,
         url_first=_url(address) if after else None,
         url_next=_url(address | {"after": page.after}) if page.after else None,
@@ -178,6 +190,56 @@ def reopen(fingerprint: str) -> AnyResponse:
     with dashboard_state().change() as session:
         group = errormarks.reopen_error(session, fingerprint, actor=current_actor())
         return _done(group, "is open again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A period that the list has counts for."""
+
+    label: str
+    since: str
+    ended: str  # the same, for an address
+
+
+def _columns(now: datetime) -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{period[:-1]} {period[-1]}", absolute(since), quote(iso(since)))
+        for period, since in period_starts(now).items()
+    )
+
+
+class Onlooker(NamedTuple):
+    """What the rows of a page have in common."""
+
+    errors_url: str
+    runs_url: str
+    jobs_url: str
+    zone: tzinfo
+    acts: bool
+    columns: tuple[Column, ...]
+
+
+def _list_rows(listed: Iterable[ListedError], columns: tuple[Column, ...]) -> list[str]:
+    """Return the rows of errors, drawn; a row is drawn once as long as it looks the same."""
+    clock = Clock.read()
+    onlooker = Onlooker(
+        url_for("dashboard.errors.index"),
+        url_for("dashboard.runs.index"),
+        url_for("dashboard.jobs.index"),
+        clock.zone,
+        may("operator"),
+        columns,
+    )
+    return [
+        _draw_row(error, tuple(clock.ago(moment) for moment in error.moments), onlooker)
+        for error in listed
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _draw_row(error: ListedError, ago: tuple[str, ...], onlooker: Onlooker) -> str:  # noqa: ARG001
+    """Draw a row; `ago`: how long ago its moments were, which the row says."""
+    return draw_macro("errors/_row.html", "error_row", error, onlooker)
 
 
 def _done(group: ErrorGroup, what: str) -> AnyResponse:

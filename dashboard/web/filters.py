@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from dashboard.durations import in_words, length
 from dashboard.web.zones import display_zone
@@ -152,6 +154,7 @@ FILTERS = {
     "iso": iso,
     "relative": relative,
     "duration": duration,
+    "quoted": partial(quote, safe=""),
     "percent": percent,
     "file_size": file_size,
 }
