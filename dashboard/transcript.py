@@ -115,7 +115,7 @@ class Transcript:
         start = 0
         while (end := text.find("\n", start)) >= 0:
             if self._full:
-                self._dropped += text.count("\n", end)
+                self._drop(text.count("\n", end))
                 line.take()
                 start = text.rfind("\n") + 1
                 break
@@ -130,7 +130,7 @@ class Transcript:
         if self._lines >= self._limits.lines or self._bytes + size > self._limits.log_bytes:
             self._full = True
         if self._full:
-            self._dropped += 1
+            self._drop(1)
             return
         self._lines += 1
         self._bytes += size
@@ -144,3 +144,13 @@ class Transcript:
         )
         if not deliver(self._sink, line):
             self._dropped += 1
+
+    def _drop(self, lines: int) -> None:
+        """Count lines beyond the limits; told whenever their number doubles, and at the end.
+
+        So the page of a run that goes on says it, and also a run that is cut off has.
+        """
+        before = self._dropped
+        self._dropped += lines
+        if self._dropped.bit_length() > before.bit_length():
+            deliver(self._sink, LogDropped(self._run_id, self._dropped))

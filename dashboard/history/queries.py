@@ -5,6 +5,7 @@ Lists of runs are in `run_list`.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
 LOG_PAGE = 1000
@@ -151,6 +153,21 @@ def get_run(session: Session, run_id: int) -> RunDetail:
     return RunDetail(*found)
 
 
+class LogLevel(enum.StrEnum):
+    """How much a line of a log has to weigh; levels that a program made up weigh as info."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+_AT_LEAST: dict[LogLevel, ColumnElement[bool]] = {
+    LogLevel.INFO: RunLog.level != "DEBUG",
+    LogLevel.WARNING: RunLog.level.in_(("WARNING", "ERROR", "CRITICAL")),
+    LogLevel.ERROR: RunLog.level.in_(("ERROR", "CRITICAL")),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One of the runs for the same fire time of a job."""
@@ -195,16 +212,20 @@ def list_log(
     after: int | None = None,
     before: int | None = None,
     containing: str | None = None,
+    least: LogLevel | None = None,
     limit: int = LOG_PAGE,
 ) -> list[RunLog]:
     """Return lines of a run's log in their order, at most `limit`.
 
     With `after`, those that follow that number; else the last ones, or the last before `before`.
-    `containing` keeps the lines that contain it, whatever the case.
+    `containing` keeps the lines that contain it, whatever the case; `least` those that weigh as
+    much.
     """
     wanted = select(RunLog).where(RunLog.run_id == run_id).limit(limit)
     if containing is not None:
         wanted = wanted.where(RunLog.text.icontains(containing, autoescape=True))
+    if least is not None:
+        wanted = wanted.where(_AT_LEAST[least])
     if after is not None:
         return list(session.scalars(wanted.where(RunLog.seq > after).order_by(RunLog.seq)))
     if before is not None:

@@ -44,6 +44,8 @@ RUN = f"/runs/<int(max={LARGEST_ID}):run_id>"
 LOG_LINES = 500
 """Lines of the log shown at once; earlier ones on demand."""
 
+_LEVELS = frozenset(queries.LogLevel)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -77,10 +79,23 @@ class Log:
     run: Run
     lines: Sequence[RunLog]
     search: str
+    least: queries.LogLevel | None
     earlier: int | None  # lines before this number are not shown
     last: int  # lines after this number are yet to come
     goes_on: bool
     partial_end: bool  # later lines exist that are not shown here
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """What is asked of the lines, as it stands in an address."""
+        asked = {"q": self.search, "level": self.least.value if self.least else ""}
+        return {name: value for name, value in asked.items() if value}
+
+    @property
+    def words(self) -> str:
+        """What is asked of the lines, after the word “line”; empty for all of them."""
+        words = [f"of level {self.least} or above"] if self.least else []
+        return " ".join([*words, *([f"with “{self.search}”"] if self.search else [])])
 
 
 @blueprint.get(RUN)
@@ -115,13 +130,13 @@ def log(run_id: int) -> AnyResponse:
         return _download(run_id)
     if not wants_partial():
         wanted: dict[str, Any] = {
-            name: request.args[name] for name in ("q", "before") if name in request.args
+            name: request.args[name] for name in ("q", "level", "before") if name in request.args
         }
         return redirect(url_for("dashboard.run.show", run_id=run_id, **wanted, _anchor="log"))
     with dashboard_state().database.read() as session:
         lines = _read_log(session, queries.get_run(session, run_id).run, request.args)
     if "after" in request.args:
-        if lines.goes_on and not lines.lines:
+        if lines.goes_on and not lines.lines and not lines.run.log_dropped:
             return Response(status=204)
         return render("run/_log_tail.html", log=lines)
     return render(
@@ -217,18 +232,28 @@ def _read_log(session: Session, run: Run, args: Mapping[str, str]) -> Log:
     search = args.get("q", "").strip()[:LONGEST_TEXT]
     if "\0" in search:
         raise Invalid.one("q", "No line of a log holds such characters.")
+    level = args.get("level", "")
+    least = queries.LogLevel(level) if level in _LEVELS else None
     after, before = _number(args, "after"), _number(args, "before")
-    limit = queries.LOG_PAGE if search or after is not None else LOG_LINES
+    some = bool(search or least)
+    limit = queries.LOG_PAGE if some or after is not None else LOG_LINES
     lines = queries.list_log(
-        session, run.id, after=after, before=before, containing=search or None, limit=limit
+        session,
+        run.id,
+        after=after,
+        before=before,
+        containing=search or None,
+        least=least,
+        limit=limit,
     )
     full = len(lines) == limit
     first = lines[0].seq if lines else 1
-    more = full if search else first > 1
+    more = full if some else first > 1
     return Log(
         run=run,
         lines=lines,
         search=search,
+        least=least,
         earlier=first if more and after is None else None,
         last=lines[-1].seq if lines else after or 0,
         goes_on=before is None and (run.state in ACTIVE or (after is not None and full)),

@@ -274,8 +274,34 @@ class TestLog:
         page = site.get("/runs/1?q=line+2")
         assert lines(page) == [2]
         self.finish(site)
-        assert self.end(site.get("/runs/1?q=nowhere")) == "No line holds “nowhere”."
+        assert self.end(site.get("/runs/1?q=nowhere")) == "No line with “nowhere”."
         site.get("/runs/1?q=%00", status=422)
+
+    def test_lines_are_found_by_their_level(self, site: Site) -> None:
+        levels = ("DEBUG", "WARNING", "ERROR", "NOTICE")
+        site.add(*(make_line(seq, level=level) for seq, level in enumerate(levels, 11)))
+        assert lines(site.get("/runs/1/log?level=warning", headers=HTMX)) == [12, 13]
+        assert lines(site.get("/runs/1/log?level=error&q=line", headers=HTMX)) == [13]
+        assert 11 not in lines(site.get("/runs/1/log?level=info", headers=HTMX))
+        assert 14 in lines(site.get("/runs/1/log?level=info", headers=HTMX))
+        page = site.get("/runs/1?level=error&q=13")
+        chosen = page.select_one("select[name=level] option[selected]")
+        assert chosen is not None
+        assert (chosen["value"], lines(page)) == ("error", [13])
+        tail = page.select_one("#log-end")
+        assert tail is not None
+        assert tail["hx-get"] == "/runs/1/log?after=13&q=13&level=error"
+        assert words(page, "#log-end") == "Lines of level error or above with “13” appear here"
+        assert len(lines(site.get("/runs/1?level=nonsense"))) == 4, "that is no filter"
+
+    def test_a_log_that_is_full_says_so_while_the_run_goes_on(self, site: Site) -> None:
+        with site.database.write() as session:
+            session.get_one(Run, 1).log_dropped = 1024
+        page = site.get("/runs/1/log?after=10", headers=HTMX)
+        assert "not kept, but counted: 1,024 and more" in self.end(page)
+        assert page.select("#log-end[data-live]"), "it looks for the end"
+        self.finish(site, state=RunState.INTERRUPTED)
+        assert "At least 1,024 more lines" in self.end(site.get("/runs/1"))
 
     @pytest.mark.parametrize("query", ["after=x", "after=-1", "after=" + "9" * 30, "before=½"])
     def test_numbers_that_are_none_do_no_harm(self, site: Site, query: str) -> None:
