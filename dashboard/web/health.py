@@ -6,9 +6,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, jsonify, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
 
 from dashboard.services.status import scheduler_status
-from dashboard.web.access import SignInNeeded, current_user, public
+from dashboard.web.access import SignInNeeded, current_bearer, current_user, public
 from dashboard.web.frontdoor import address_of
 from dashboard.web.state import dashboard_state
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from flask import Response
 
 blueprint = Blueprint("health", __name__)
+
+_BEARER = WWWAuthenticate("bearer", {"realm": "apscheduler-dashboard"})
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +36,9 @@ def healthz() -> tuple[Response, int]:
 
 
 def check_prober() -> None:
-    """Refuse whoever may not watch: neither on this machine, nor of `probes`, nor signed in.
+    """Refuse whoever may not watch: neither on this machine, nor of `probes`, nor known to us.
 
-    What a proxy on this machine passes on comes from anywhere.
+    What a proxy on this machine passes on comes from anywhere. A token of any role will do.
     """
     passed_on = any(header in request.headers for header in ("X-Forwarded-For", "Forwarded"))
     address = address_of(request.remote_addr or "")
@@ -43,7 +47,9 @@ def check_prober() -> None:
             return
         if any(address in network for network in dashboard_state().settings.probe_networks):
             return
-    if current_user() is None:
+    if "Authorization" in request.headers and current_bearer() is None:
+        raise Unauthorized("This token is none of ours, or no longer.", www_authenticate=_BEARER)
+    if current_bearer() is None and current_user() is None:
         raise SignInNeeded
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from playwright.sync_api import expect
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.e2e.people import Colleague
+    from tests.e2e.product import Product
 
 
 @pytest.fixture
@@ -156,3 +158,34 @@ def test_going_back_undoes_what_was_loaded_in_place(
     page.go_forward()
     expect(runs(page)).to_have_count(21)
     expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+
+
+def test_a_run_that_never_stops_talking_is_cut_and_disturbs_nobody(
+    page: Page, colleague: Colleague, product: Product, job_name: str
+) -> None:
+    """200,000 lines, while 20 other runs write theirs."""
+    others = colleague.add(f"{job_name} too", max_instances="20", **{"parameters.times": "300"})
+    talker = colleague.add(job_name, **{"parameters.times": "200000"})
+    server = psutil.Process(product.process.pid)
+    before = server.memory_info().rss
+    colleague.act(talker, "run")
+    for _ in range(20):
+        colleague.act(others, "run")
+    page.goto(talker)
+    runs(page).get_by_role("link").first.click()
+    log = page.get_by_role("log")
+    field(page, "Level").select_option("Warnings and errors")
+    expect(log).to_contain_text("190,000 more lines were beyond the limit", timeout=3 * LIVE)
+    field(page, "Level").select_option("All levels")
+    expect(log).to_contain_text("Hello, world!")
+    assert len(written(page, page.url)) == 10_001
+    assert server.memory_info().rss - before < 100 * 2**20
+    page.goto(others)
+    expect(runs(page, "succeeded")).to_have_count(20, timeout=LIVE)
+    links = [row.get_by_role("link").first for row in runs(page).all()]
+    assert [len(written(page, str(link.get_attribute("href")))) for link in links] == [300] * 20
+
+
+def written(page: Page, run: str) -> list[str]:
+    """The lines of a run, as its file has them."""
+    return page.request.get(f"{run}/log?download=1").text().splitlines()

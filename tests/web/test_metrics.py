@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import promql_parser
 import pytest
 import yaml
 from prometheus_client.openmetrics.parser import (
@@ -20,10 +21,12 @@ from dashboard.storage.models import (
     AlertEvent,
     DeliveryState,
     JobHealth,
+    Role,
     RunState,
 )
 from tests.factories import new_run
 from tests.rows import make_job
+from tests.web.api.program import make_program
 from tests.web.site import open_site
 from tests.web.test_system import lead
 
@@ -215,6 +218,11 @@ def test_who_may_read_them(
             answer = stranger.get(url, environ_base=environment, headers=headers)
             assert (answer.status_code in {200, 503}) is (status == 200), url
         assert site.client.get("/metrics", environ_base=environment).status_code == 200
+        program = make_program(site, Role.VIEWER)
+        for key, expected in ((program.key, 200), ("wrong", 200 if status == 200 else 401)):
+            token = headers | {"Authorization": f"Bearer {key}"}
+            answer = stranger.get("/metrics", environ_base=environment, headers=token)
+            assert answer.status_code == expected
 
 
 # -- what ships for Prometheus and Grafana ---------------------------------------------------------
@@ -234,12 +242,18 @@ def known_names(site: Site) -> set[str]:
     }
 
 
+def asked_for(query: str) -> set[str]:
+    """Return the metrics that a query names, which Prometheus' own grammar has to understand."""
+    promql_parser.parse(query.replace("$__rate_interval", "5m"))
+    return set(NAME.findall(query))
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_grafanas_panels_ask_for_metrics_there_are(site: Site) -> None:
     board = json.loads((MONITORING / "grafana.json").read_text())
     queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     assert len(queries) > 10
-    assert {name for query in queries for name in NAME.findall(query)} <= known_names(site)
+    assert {name for query in queries for name in asked_for(query)} <= known_names(site)
     ids = [panel["id"] for panel in board["panels"]]
     assert len(set(ids)) == len(ids)
 
@@ -250,7 +264,7 @@ def test_prometheus_rules_ask_for_metrics_there_are(site: Site) -> None:
     assert len({rule["alert"] for rule in group["rules"]}) == len(group["rules"]) > 5
     known = known_names(site)
     for rule in group["rules"]:
-        names = set(NAME.findall(rule["expr"]))
+        names = asked_for(rule["expr"])
         assert names
         assert names <= known
         assert rule["annotations"]["summary"]
