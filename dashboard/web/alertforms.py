@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,39 @@ KINDS = {
 }
 SCOPES = {"all": "All jobs", "tags": "Jobs with one of these tags", "jobs": "These jobs"}
 
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A field that only rules of some kind have."""
+
+    name: str
+    label: str
+    help: str
+    placeholder: str = ""
+
+
+_DURATION_HELP = "For example 90 (seconds), 5m or 1h 30m."
+CONDITIONS = {
+    AlertKind.FAILING: (Entry("after", "Failures", "So many in a row."),),
+    AlertKind.FAILURE_RATE: (
+        Entry("rate", "Share of runs in %", "So large a part of its runs has failed.", "25"),
+        Entry("window_seconds", "Within", f"Runs of that time are counted. {_DURATION_HELP}", "1h"),
+        Entry("after", "Failures", "At least so many."),
+    ),
+    AlertKind.OVERDUE: (
+        Entry("window_seconds", "Later than", f"{_DURATION_HELP} Empty: as on Now.", "10m"),
+    ),
+    AlertKind.SLOW: (
+        Entry("window_seconds", "Longer than", f"{_DURATION_HELP} Empty: as on Now.", "1h"),
+    ),
+    AlertKind.BROKEN: (),
+    AlertKind.SCHEDULER_DOWN: (
+        Entry("window_seconds", "For longer than", f"{_DURATION_HELP} Empty: a minute.", "1m"),
+    ),
+}
+"""The fields of each kind; what another kind has is neither asked nor looked at."""
+
+_CONDITIONS = ("after", "rate", "window_seconds")
 _LENGTHS = ("window_seconds", "remind_every_seconds", "settle_seconds")
 _FLAGS = ("notify_recovery", "enabled")
 _DURATION = TypeAdapter(timedelta)
@@ -50,17 +84,43 @@ def posted_texts(form: Mapping[str, str]) -> Texts:
     return {name: form.get(name, "").replace("\r\n", "\n") for name in new_texts()}
 
 
+def conditions(texts: Texts) -> tuple[Entry, ...]:
+    """Return the fields that the chosen kind of rule has."""
+    return next((CONDITIONS[kind] for kind in CONDITIONS if kind == texts["on"]), ())
+
+
+def carried(texts: Texts) -> list[str]:
+    """Return the fields that are not asked: what was typed stays, should the choice be undone."""
+    asked = {entry.name for entry in conditions(texts)}
+    hidden = [name for name in _CONDITIONS if name not in asked]
+    if not has_names(texts):
+        hidden.append("names")
+    if texts["on"] == AlertKind.SCHEDULER_DOWN:
+        hidden.append("scope")
+    return hidden
+
+
+def has_names(texts: Texts) -> bool:
+    """Say whether a rule is about some jobs or tags, which have to be named."""
+    return texts["on"] != AlertKind.SCHEDULER_DOWN and texts["scope"] in {"tags", "jobs"}
+
+
 def rule_data(texts: Texts) -> dict[str, Any]:
     """Return the JSON of a rule that the texts mean; raises `Invalid` for what means nothing."""
     data: dict[str, Any] = {"name": texts["name"], "on": texts["on"]}
     errors = []
+    asked = {entry.name for entry in conditions(texts)}
     for name in ("after", "rate", *_LENGTHS):
+        if name in _CONDITIONS and name not in asked:
+            data[name] = alertdata.DEFAULTS[name]
+            continue
         try:
             data[name] = _number(name, texts[name].strip())
         except ValueError as error:
             errors.append(FieldError(name, str(error)))
     kind, names = texts["scope"], _lines(texts["names"])
-    data["scope"] = {"all": True} if kind == "all" else {kind: names}
+    everywhere = kind == "all" or texts["on"] == AlertKind.SCHEDULER_DOWN
+    data["scope"] = {"all": True} if everywhere else {kind: names}
     data["channels"] = _lines(texts["channels"])
     for name in _FLAGS:
         data[name] = texts[name] == "true"

@@ -19,8 +19,11 @@ from dashboard.web.alertforms import (
     KINDS,
     SCOPES,
     Texts,
+    carried,
+    conditions,
     drafted,
     field_of,
+    has_names,
     new_texts,
     posted_texts,
     rule_data,
@@ -132,6 +135,14 @@ def change(rule_id: int) -> AnyResponse:
     return done(url_for("dashboard.alerts.index"), f"Saved “{rule.name}”.", leave=True)
 
 
+@blueprint.post("/alerts/fields")
+@blueprint.post("/alerts/<int:rule_id>/fields")
+@role(Role.ADMIN)
+def fields(rule_id: int | None = None) -> Response:
+    """Show the form as it is filled in, with the fields that the chosen kind has."""
+    return _form(posted_texts(request.form), None if rule_id is None else _rule(rule_id))
+
+
 @blueprint.post("/alerts/summary")
 @blueprint.post("/alerts/<int:rule_id>/summary")
 @role(Role.ADMIN)
@@ -192,6 +203,9 @@ def _form(
         errors=by_field(field_of(error, texts) for error in errors),
         kinds=KINDS,
         scopes=SCOPES,
+        conditions=conditions(texts),
+        carried=carried(texts),
+        has_names=has_names(texts),
         summary=_summary(texts, rule),
     )
     response.status_code = status

@@ -26,7 +26,7 @@ def test_a_rule_is_made_tried_out_and_tells_of_a_job_that_fails(
         expect(page.get_by_text("A rule needs a name.")).to_be_visible()
         field(page, "Name").fill(job_name)
         field(page, "Which jobs").select_option(label="These jobs")
-        field(page, "Tags or job ids").fill(job.rpartition("/")[2])
+        field(page, "Job ids").fill(job.rpartition("/")[2])
         field(page, "Failures").fill("2")
         expect(page.locator("#summary")).to_contain_text("has failed 2 times in a row")
         field(page, "Channels").fill(receiver.url)

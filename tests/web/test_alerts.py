@@ -136,7 +136,8 @@ def test_a_stale_form_saves_nothing_until_it_is_sent_again(site: Site) -> None:
 def test_what_cannot_be_saved_is_said_beside_its_field(
     site: Site, field: str, text: str, complaint: str
 ) -> None:
-    page = parse(save(site, status=422, texts={field: text}))
+    on = {"rate": "failure_rate", "window_seconds": "overdue"}.get(field, "failing")
+    page = parse(save(site, status=422, texts={"on": on, field: text}))
     assert complaint in words(page, f"#field-{field}-errors")
     assert rules(site) == []
     assert page.select_one("[name=remind_every_seconds]") is not None
@@ -150,6 +151,31 @@ def test_a_failure_rate_needs_a_share_and_a_time(site: Site) -> None:
     assert rules(site)[0].rate == 0.125
     page = parse(save(site, status=422, scope="jobs", names=""))
     assert "Name at least one" in words(page, "#field-names-errors")
+
+
+@pytest.mark.parametrize(
+    ("on", "scope", "asked"),
+    [
+        ("failing", "all", ["on", "after", "scope"]),
+        ("failure_rate", "tags", ["on", "rate", "window_seconds", "after", "scope", "names"]),
+        ("slow", "jobs", ["on", "window_seconds", "scope", "names"]),
+        ("broken", "all", ["on", "scope"]),
+        ("scheduler_down", "jobs", ["on", "window_seconds"]),
+        ("dancing", "all", ["on", "scope"]),
+    ],
+)
+def test_only_what_its_kind_has_is_asked(site: Site, on: str, scope: str, asked: list[str]) -> None:
+    texts = FORM | {"on": on, "scope": scope, "rate": "", "window_seconds": "soon", "names": "a"}
+    page = parse(site.post("/alerts/fields", in_place=False, **texts))
+    fields = page.select("#rule-form select, #condition .form-control")
+    assert [each["name"] for each in fields] == asked
+    kept = {str(each["name"]): each["value"] for each in page.select("#condition [type=hidden]")}
+    assert kept.keys() == {"after", "rate", "window_seconds", "scope", "names"} - set(asked)
+    assert all(texts[name] == text for name, text in kept.items()), "a choice can be undone"
+    if "window_seconds" not in asked and on != "dancing":
+        save(site, texts=texts)
+        [rule] = rules(site)
+        assert rule.window_seconds is None, "what is not asked is not looked at"
 
 
 def test_the_summary_follows_the_form(site: Site) -> None:
