@@ -131,7 +131,7 @@ class TestJobs:
 
         monkeypatch.setattr("dashboard.cli.jobs.time.sleep", end)
         result = run(data, "job", "run", "b", "--wait")
-        assert (result.exit_code, result.stdout) == (status, f"Run 1 is {state}.\n")
+        assert (result.exit_code, result.stdout) == (status, f"Run 1: {state}.\n")
 
     def test_a_terminal_gets_columns_and_nothing_that_steers_it(
         self, monkeypatch: pytest.MonkeyPatch

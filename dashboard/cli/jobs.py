@@ -150,7 +150,7 @@ def run(job_id: str, texts: tuple[str, ...], *, wait: bool, as_json: bool, **opt
         state = _wait(database, asked.id) if wait else asked.state
         with database.read() as session:
             told = Run.of(queries.get_run(session, asked.id).run, [])
-    answer(as_json, f"Run {asked.id} is {state}.", told.model_dump(mode="json"))
+    answer(as_json, f"Run {asked.id}: {state}.", told.model_dump(mode="json"))
     if wait and state is not RunState.SUCCEEDED:
         sys.exit(1)
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 DAYS = 30
 """Days that are looked at; 24 rows each."""
 
+FEWEST = 20
+"""Runs of which 95 % is a number worth telling."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -33,11 +36,11 @@ class Spread:
 
 
 def read_spread(session: Session, job_id: str, now: datetime) -> Spread | None:
-    """Return how long the runs of a job took lately; None when none took any time."""
+    """Return how long the runs of a job took lately; None when too few did to tell."""
     asked = {"job": job_id, "since": now - timedelta(days=DAYS)}
     counts = [int(number or 0) for number in session.connection().execute(_COUNTS, asked).one()]
     runs = sum(counts)
-    if not runs:
+    if runs < FEWEST:
         return None
     return Spread(runs, half=within(counts, 0.5), most=within(counts, 0.95))
 

@@ -44,7 +44,7 @@ def cancel_run(session: Session, run_id: int, *, actor: Actor) -> Run:
         run = get_run(session, run_id, lock=True)
         entry.detail |= {"job": run.job_id, "state": run.state.value}
         if run.state not in ACTIVE:
-            message = f"Run {run_id} has ended already (it is {run.state.value})."
+            message = f"Run {run_id} has ended already ({run.state.value})."
             raise Conflict(message)
         if run.state is RunState.QUEUED:
             _cancel_queued(session, run, now, actor)
@@ -93,7 +93,7 @@ def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
 def _job_to_retry(session: Session, run: Run) -> Job:
     """Return the job of a run, locked; raises `Conflict` when the run cannot be tried again."""
     if run.state in ACTIVE and run.not_before is None:
-        message = f"Run {run.id} has not ended yet (it is {run.state.value})."
+        message = f"Run {run.id} has not ended yet ({run.state.value})."
         raise Conflict(message)
     try:
         job = locked_job(session, run.job_id)

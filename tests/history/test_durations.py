@@ -46,5 +46,5 @@ def test_the_runs_of_a_month_of_one_job(database: Database) -> None:
         count_finished(session.connection(), runs)
     with database.read() as session:
         found = read_spread(session, "a", EPOCH)
-        assert read_spread(session, "nobody", EPOCH) is None
+        assert read_spread(session, "b", EPOCH) is None
     assert found == Spread(runs=20, half=0.25, most=5)

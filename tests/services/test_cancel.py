@@ -67,7 +67,7 @@ def test_a_running_run_goes_on_until_its_process_sees_the_wish(database: Databas
 @pytest.mark.parametrize("state", ENDED)
 def test_what_has_ended_stays_as_it_is(database: Database, state: RunState) -> None:
     run_id = add(database, state)
-    with pytest.raises(Conflict, match=f"has ended already .it is {state.value}"):
+    with pytest.raises(Conflict, match=f"has ended already .{state.value}"):
         cancel(database, run_id)
     assert row(database, run_id).state is state
 
