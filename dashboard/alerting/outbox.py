@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CursorResult, select, text, update
+from sqlalchemy import CursorResult, and_, or_, select, text, update
 from sqlalchemy.orm import aliased
 
 from dashboard.alerting.channels import shown
@@ -87,17 +87,24 @@ def claim(session: Session, process: str) -> Parcel | None:
     """Take the delivery that is due first, for `process` alone; None when none is due.
 
     A later message of a problem waits for the earlier ones to the same channel: “recovered” must
-    not come before what it is about.
+    not come before what it is about. A message about many problems names none of them, so it waits
+    for all of its rule, and they for it.
     """
     now = database_now(session)
-    earlier = aliased(AlertDelivery)
+    earlier = aliased(AlertDelivery, name="earlier")
+    of_many = and_(
+        earlier.rule_id == AlertDelivery.rule_id,
+        or_(earlier.problem_id.is_(None), AlertDelivery.problem_id.is_(None)),
+        earlier.event != AlertEvent.TEST,
+        AlertDelivery.event != AlertEvent.TEST,
+    )
     waits = (
         select(earlier.id)
         .where(
-            earlier.problem_id == AlertDelivery.problem_id,
+            or_(earlier.problem_id == AlertDelivery.problem_id, of_many),
             earlier.id < AlertDelivery.id,
             earlier.address == AlertDelivery.address,
-            earlier.state.in_((WAITING, CLAIMED, SENDING)),
+            text(f"earlier.{UNSENT}"),  # letter by letter, as its small index has it
         )
         .exists()
     )

@@ -61,6 +61,7 @@ class Watcher:
                 with self._database.write() as session:
                     for change in some:
                         change(session, telling)
+                    telling.post(session)
                 self._tell()
         return LOOK
 

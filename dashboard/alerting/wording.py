@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 NAMED = 4
 """Jobs or tags that a sentence names, at most."""
 
+NAMED_OF_MANY = 10
+"""Jobs that a message about many of them names; its JSON has them all."""
+
+_MANY = {
+    AlertKind.FAILING: "have failed",
+    AlertKind.FAILURE_RATE: "fail too often",
+    AlertKind.OVERDUE: "should have run and have not",
+    AlertKind.SLOW: "are running unusually long",
+    AlertKind.BROKEN: "cannot run",
+    AlertKind.SCHEDULER_DOWN: "are down",
+}
+
 LINE = 300
 """Characters of an error that a message bears: a few lines on a phone."""
 
@@ -70,6 +82,40 @@ def payload_of(
         "run_id": problem.run_id,
         "url": _link(problem, public_url),
         "message": message_of(event, problem, rule, now),
+    }
+
+
+def payload_of_many(
+    event: AlertEvent,
+    problems: list[AlertProblem],
+    rule: AlertRule,
+    now: datetime,
+    public_url: str,
+) -> dict[str, Any]:
+    """Return the JSON of one alert about many jobs, which `jobs` names all."""
+    problems = sorted(problems, key=lambda problem: problem.job_name)
+    names = [problem.job_name for problem in problems]
+    jobs, named = f"{len(names)} jobs", ", ".join(names[:NAMED_OF_MANY])
+    if len(names) > NAMED_OF_MANY:
+        named += f" and {len(names) - NAMED_OF_MANY} more"
+    since = min(problem.since for problem in problems)
+    lasted = length((now - since).total_seconds())
+    what = f"{_MANY[rule.on]}: {named}"
+    message = {
+        AlertEvent.RECOVERED: f"{jobs} are well again: {named}.",
+        AlertEvent.REMINDER: f"Still so after {lasted}: {jobs} {what}.",
+    }.get(event, f"{jobs} {what}.")
+    return {
+        "event": event.value,
+        "rule": rule.name,
+        "job_id": None,
+        "job_name": jobs,
+        "jobs": [{"id": problem.job_id, "name": problem.job_name} for problem in problems],
+        "problem": what,
+        "since": since.isoformat(),
+        "run_id": None,
+        "url": f"{public_url.rstrip('/')}/" if public_url else None,
+        "message": message,
     }
 
 

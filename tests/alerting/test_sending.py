@@ -18,7 +18,7 @@ from dashboard.alerting import outbox, post
 from dashboard.alerting.channels import check, shown
 from dashboard.alerting.sender import Sender
 from dashboard.services import alerts, audit
-from dashboard.storage.models import AlertDelivery, AlertEvent, DeliveryState
+from dashboard.storage.models import AlertDelivery, AlertEvent, AlertRule, DeliveryState
 from tests.factories import ADMIN
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_a_message_arrives_once_with_its_key(database: Database, receiver: Recei
 def test_many_senders_at_once_send_each_message_once(
     database: Database, receiver: Receiver
 ) -> None:
-    put(database, receiver.url, events=("problem",) * 20, problem_id=None)
+    put(database, receiver.url, events=("test",) * 20, problem_id=None)
     threads = [threading.Thread(target=send_all, args=(database, f"p{n}")) for n in range(4)]
     for thread in threads:
         thread.start()
@@ -107,6 +107,23 @@ def test_messages_of_a_problem_keep_their_order(database: Database, receiver: Re
     let_time_pass(database)
     send_all(database)
     assert receiver.events == ["problem", "problem", "reminder", "recovered"]
+
+
+def test_a_message_about_many_problems_comes_before_their_ends(
+    database: Database, receiver: Receiver
+) -> None:
+    receiver.answers = [503]
+    put(database, receiver.url, problem_id=None)
+    with database.write() as session:
+        rule = session.scalars(select(AlertRule)).one()
+        payload = {"event": "recovered", "message": "It is well again.", "url": None}
+        now = datetime.now(UTC)
+        outbox.add(session, rule, AlertEvent.RECOVERED, payload, now=now, problem_id=7)
+    send_all(database)
+    assert receiver.events == ["problem"]
+    let_time_pass(database)
+    send_all(database)
+    assert receiver.events == ["problem", "problem", "recovered"]
 
 
 def test_a_channel_that_does_not_answer_keeps_no_other_waiting(

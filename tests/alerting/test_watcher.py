@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, update
 
 from dashboard.alerting import problems
 from dashboard.alerting.conditions import Look
+from dashboard.alerting.problems import FEW
 from dashboard.alerting.watcher import Watcher
 from dashboard.history.problems import read_problems
 from dashboard.services import alerts, audit
@@ -446,3 +447,44 @@ def test_without_rules_a_look_reads_and_does_nothing(scene: Scene) -> None:
     scene.job(failures=1)
     assert scene.look() == []
     assert scene.problems() == []
+
+
+# -- many at once ----------------------------------------------------------------------------------
+
+
+def test_many_problems_at_once_are_one_message(scene: Scene) -> None:
+    scene.rule(remind_every_seconds=3600)
+    names = [f"job-{number:03}" for number in range(30)]
+    for name in names:
+        scene.job(name, failures=1)
+    assert scene.look() == ["problem scheduler"], "none of them is named alone"
+    [told] = scene.said
+    assert told["job_name"] == "30 jobs"
+    assert [job["id"] for job in told["jobs"]] == names
+    assert told["message"].startswith("30 jobs have failed: job-000, job-001, ")
+    assert told["message"].endswith(" job-009 and 20 more.")
+    assert told["url"] == "https://jobs.example.com/"
+    scene.job("another", failures=1)
+    assert scene.look(30) == [], "it waits for others"
+    assert scene.look(30) == ["problem another"]
+    assert scene.look(3540) == ["reminder scheduler"]
+    assert scene.said[-1]["message"].startswith("Still so after 1 h: 30 jobs have failed: ")
+    for name in names:
+        scene.fail(0, name)
+    assert scene.look(1) == scene.look(10) == []
+    assert scene.look(50) == ["reminder another", "recovered scheduler"]
+    assert scene.said[-1]["message"].startswith("30 jobs are well again: job-000, ")
+    assert {problem.job_name for problem in scene.problems() if not problem.closed_at} == {
+        "another"
+    }
+
+
+def test_problems_that_come_one_after_another_are_told_together_too(scene: Scene) -> None:
+    scene.rule()
+    told = []
+    for number in range(60):
+        scene.job(f"job-{number}", failures=1)
+        told += scene.look(1)
+    assert len(told) == FEW
+    assert scene.look(1) == ["problem scheduler"]
+    assert scene.said[-1]["job_name"] == f"{60 - FEW} jobs"
