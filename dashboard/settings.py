@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         description="Further queues, separated by commas: `gpu` makes the executor `celery:gpu`,"
         " for the workers started with `--queues gpu`.",
     )
+    tag_limits: Annotated[dict[str, int], NoDecode] = Field(
+        {},
+        description="How many runs of jobs with a tag may run at once, on all executors together:"
+        " `billing=2,heavy=1`. Others wait in the queue. The same for all processes.",
+    )
     misfire_grace: int = Field(
         60,
         ge=1,
@@ -153,6 +158,20 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("tag_limits", mode="before")
+    @classmethod
+    def _tag_limits(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        limits = {}
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            tag, _, number = (piece.strip() for piece in part.partition("="))
+            if not tag or not re.fullmatch(r"[1-9][0-9]{0,5}", number):
+                message = f"“{part}” is no limit of a tag; write billing=2, or billing=2,heavy=1"
+                raise ValueError(message)
+            limits[tag] = int(number)
+        return limits
 
     @field_validator("celery_broker")
     @classmethod

@@ -37,6 +37,11 @@ def test_tasks_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().tasks == ("one", "two.three", "four.py")
 
 
+def test_limits_of_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DASHBOARD_TAG_LIMITS", "billing=2, heavy=1,")
+    assert load_settings().tag_limits == {"billing": 2, "heavy": 1}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -50,6 +55,9 @@ def test_tasks_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("lease_seconds", "nan"),
         ("demo", "perhaps"),
         ("retention_days", "0"),
+        ("tag_limits", "billing"),
+        ("tag_limits", "billing=0"),
+        ("tag_limits", "=2"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 -- a dataclass field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, case, func, or_, select, text, update
+from sqlalchemy import and_, bindparam, case, or_, select, text, update
 
 from dashboard.history.consequences import is_retry, policies, queue_retries, stop_after
 from dashboard.history.health import FinishedRun, count_finished
@@ -24,7 +24,6 @@ from dashboard.storage.models import (
     CANCEL_ASKED,
     HOST,
     QUEUED_RUN,
-    Job,
     Origin,
     Process,
     ProcessKind,
@@ -35,9 +34,10 @@ from dashboard.storage.models import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Row
 
     from dashboard.scheduling.leader import Identity
+    from dashboard.scheduling.picking import Picker
 
 _START = (
     update(Run)
@@ -67,60 +67,14 @@ _OF_ENDED = (Run.id, Run.job_id, Run.scheduled_at, Run.state, Run.origin, Run.re
 _ANY_QUEUED = select(Run.id).where(text(QUEUED_RUN), Run.sent_at.is_(None)).limit(1)
 
 
-def _waiting() -> Select[Any]:
-    """Select the oldest queued runs of an executor whose job has an instance to spare.
-
-    What is on its way to a worker takes up an instance as if it ran.
-    """
-    busy = Run.__table__.alias("busy")
-    running = (
-        select(func.count())
-        .select_from(busy)
-        .where(
-            busy.c.job_id == Run.job_id,
-            text("busy." + ACTIVE_RUN),
-            or_(busy.c.state == "running", busy.c.sent_at.is_not(None)),
-        )
-        .correlate(Run)
-        .scalar_subquery()
-    )
-    return (
-        select(
-            Run.id,
-            Run.job_id,
-            Run.task,
-            Run.parameters,
-            Run.scheduled_at,
-            Run.attempt,
-            Run.origin,
-            Job.misfire_grace_time,
-            Job.max_instances,
-            Job.timeout,
-            running.label("running"),
-        )
-        .join(Job, Job.id == Run.job_id)
-        .where(
-            text(QUEUED_RUN),
-            Run.executor == bindparam("of_executor"),
-            Run.sent_at.is_(None),
-            running < Job.max_instances,
-        )
-        .order_by(Run.id)
-        .limit(bindparam("slots"))
-        .with_for_update(of=Run, skip_locked=True)
-    )
-
-
-_WAITING = _waiting()
-
-
 @dataclass
 class HandOver:
     """Runs that are marked running, by executor, and runs that waited too long."""
 
     claims: dict[str, list[Claim]] = field(default_factory=dict)
     missed: list[tuple[str, datetime]] = field(default_factory=list)
-    more: bool = False  # as many waited as there were slots, so there are probably more
+    more: bool = False  # as many could begin as there were slots, so there are probably more
+    unsearched: bool = False  # perhaps some can begin whose turn has not come yet
 
     @property
     def any(self) -> bool:
@@ -134,7 +88,11 @@ class HandOver:
 
 
 def hand_over(
-    connection: Connection, now: datetime, free: Mapping[str, int], identity: Identity
+    connection: Connection,
+    now: datetime,
+    free: Mapping[str, int],
+    identity: Identity,
+    picker: Picker,
 ) -> HandOver:
     """Mark as many queued runs `running` as their executors have free slots.
 
@@ -143,40 +101,37 @@ def hand_over(
     result = HandOver()
     starting: list[int] = []
     sending: list[int] = []
-    missed: list[Row[Any]] = []
+    late: list[Row[Any]] = []
+    places = picker.places(connection)
     for executor, slots in free.items():
         if slots <= 0:
             continue
-        values = {"of_executor": executor, "slots": slots}
-        waiting = connection.execute(_WAITING, values).all()
-        result.more = result.more or len(waiting) == slots
-        chosen = result.claims.setdefault(executor, [])
+        runs, unsearched = picker.pick(connection, executor, slots, places)
+        result.more = result.more or len(runs) == slots
+        result.unsearched = result.unsearched or unsearched
+        late += [run for run in runs if _is_late(run, now)]
+        ready = [run for run in runs if not _is_late(run, now)]
+        result.claims[executor] = [_claim(run) for run in ready]
         marked = sending if executor.startswith(CELERY) else starting
-        for run in _within_max_instances(waiting):
-            late = is_too_late(run.scheduled_at, now, run.misfire_grace_time)
-            if late and run.origin is Origin.SCHEDULE:
-                missed.append(run)
-                continue
-            marked.append(run.id)
-            chosen.append(
-                Claim(
-                    task=run.task,
-                    parameters=run.parameters,
-                    timeout=run.timeout,
-                    identity=RunIdentity(
-                        id=run.id,
-                        job_id=run.job_id,
-                        scheduled_at=run.scheduled_at,
-                        attempt=run.attempt,
-                    ),
-                )
-            )
+        marked += [run.id for run in ready]
     _start(connection, starting, now, identity)
     for ids in batches(sending, ROWS_A_QUERY):
         connection.execute(_SEND, {"ids": ids, "now": now})
-    miss(connection, missed, now)
-    result.missed = [(run.job_id, run.scheduled_at) for run in missed]
+    miss(connection, late, now)
+    result.missed = [(run.job_id, run.scheduled_at) for run in late]
     return result
+
+
+def _is_late(run: Row[Any], now: datetime) -> bool:
+    late = is_too_late(run.scheduled_at, now, run.misfire_grace_time)
+    return late and run.origin is Origin.SCHEDULE
+
+
+def _claim(run: Row[Any]) -> Claim:
+    identity = RunIdentity(
+        id=run.id, job_id=run.job_id, scheduled_at=run.scheduled_at, attempt=run.attempt
+    )
+    return Claim(task=run.task, parameters=run.parameters, identity=identity, timeout=run.timeout)
 
 
 def give_back(
@@ -218,18 +173,6 @@ def cancel_asked(connection: Connection, identity: Identity) -> list[int]:
 def anything_queued(connection: Connection) -> bool:
     """Say whether a run waits for a slot, or for an instance of its job."""
     return connection.execute(_ANY_QUEUED).first() is not None
-
-
-def _within_max_instances(waiting: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """Drop the runs that would go beyond max_instances together with others of this batch."""
-    taken: dict[str, int] = {}
-    chosen = []
-    for run in waiting:
-        instances = taken.get(run.job_id, run.running)
-        if instances < run.max_instances:
-            taken[run.job_id] = instances + 1
-            chosen.append(run)
-    return chosen
 
 
 def _start(

@@ -17,14 +17,9 @@ from typing import TYPE_CHECKING, Any
 from apscheduler.events import (
     EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
-    EVENT_JOB_MAX_INSTANCES,
-    EVENT_JOB_MISSED,
     EVENT_JOB_MODIFIED,
-    EVENT_JOB_SUBMITTED,
     EVENT_SCHEDULER_SHUTDOWN,
     JobEvent,
-    JobExecutionEvent,
-    JobSubmissionEvent,
     SchedulerEvent,
 )
 from apscheduler.schedulers import SchedulerNotRunningError
@@ -32,7 +27,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import STATE_RUNNING, STATE_STOPPED
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.scheduling import claims, handover, jobstore, waiting
+from dashboard.scheduling import announcements, claims, handover, jobstore, waiting
 from dashboard.scheduling.clock import ClockWatch
 from dashboard.scheduling.executors import (
     PATIENCE,
@@ -41,6 +36,7 @@ from dashboard.scheduling.executors import (
     ThreadRunExecutor,
 )
 from dashboard.scheduling.leader import Identity, Leadership
+from dashboard.scheduling.picking import Picker
 from dashboard.scheduling.workforce import Workforce
 from dashboard.settings import PROCESSES, THREADS
 from dashboard.storage.db import announce, raise_revision
@@ -101,6 +97,7 @@ class DashboardScheduler(BackgroundScheduler):
         self._taken_back: list[Claim] = []  # claims that never began, still `running` in the table
         self._look = min(LOOK, settings.lease_seconds / 4)
         self._clock = ClockWatch()
+        self._picker = Picker(settings.tag_limits)
         self._cancels_seen = 0.0  # by the monotonic clock: when they were last looked for
         self._released = 0.0  # likewise, what waits for its moment
         self._worked_at = -math.inf  # by the monotonic clock
@@ -110,17 +107,21 @@ class DashboardScheduler(BackgroundScheduler):
         defaults = {"misfire_grace_time": settings.misfire_grace}
         super().__init__(timezone=UTC, job_defaults=defaults)
         self.add_jobstore(self._rows, "default")
+        self.workforce = Workforce(database, identity, settings, look=self._look)
+        self._add_executors()
+        recorder.when_written(self._history_written)
+        self.add_listener(recorder.on_event, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+
+    def _add_executors(self) -> None:
+        settings, recorder = self.settings, self._recorder
         for alias, executor in (
             (THREADS, ThreadRunExecutor(settings.threads, settings, recorder)),
             (PROCESSES, ProcessRunExecutor(settings.processes, settings, recorder)),
         ):
             executor.when_free(self._slot_freed)
             self.add_executor(executor, alias)
-        self.workforce = Workforce(database, identity, settings, look=self._look)
         for queue, remote in self.workforce.executors().items():
             self.add_executor(remote, queue)
-        recorder.when_written(self._history_written)
-        self.add_listener(recorder.on_event, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
 
     @property
     def executors(self) -> dict[str, RunExecutor]:
@@ -224,7 +225,7 @@ class DashboardScheduler(BackgroundScheduler):
                 return False
             if self._any_overfull():
                 return True
-            next_moment = _next_moment(session)
+            next_moment = waiting.next_moment(session)
             if next_moment is not None and next_moment <= datetime.now(UTC):
                 return True
             free = self._any_free() or self.workforce.waited_for
@@ -236,7 +237,7 @@ class DashboardScheduler(BackgroundScheduler):
             return self._look
         look = PATIENCE if self._any_overfull() else self._look
         with self.database.read() as session:
-            next_moment = _next_moment(session)
+            next_moment = waiting.next_moment(session)
         look = self.workforce.next_look(look)
         if next_moment is None:
             return look
@@ -257,8 +258,9 @@ class DashboardScheduler(BackgroundScheduler):
         due, handed = found
         for alias, batch in handed.claims.items():
             self._executors[alias].hand_over(batch)
-        self._announce(due, handed)
-        return due.more or due.any or handed.any
+        for event in announcements.of_tick(due, handed):
+            self._dispatch_event(event)
+        return due.more or due.any or handed.any or handed.unsearched
 
     def _claim(self) -> tuple[claims.Due, handover.HandOver] | None:
         """Do the tick's transaction; None when somebody else leads or the end has come."""
@@ -283,7 +285,7 @@ class DashboardScheduler(BackgroundScheduler):
                 for alias, executor in self.executors.items()
             }
             remote = self.workforce.room(connection)
-            handed = handover.hand_over(connection, now, free | remote, self.identity)
+            handed = handover.hand_over(connection, now, free | remote, self.identity, self._picker)
             handed.add(doubtful)
             if released or due.any or handed.any or self.leadership.took_over:
                 raise_revision(session)
@@ -340,17 +342,6 @@ class DashboardScheduler(BackgroundScheduler):
         jobstore.recheck_jobs(session, now, self.settings.executors, self.settings.vault)
         logger.info("leading from now on; %d runs were interrupted before", interrupted)
 
-    def _announce(self, due: claims.Due, handed: handover.HandOver) -> None:
-        """Tell APScheduler's listeners what a stock scheduler would have told them."""
-        for code, pairs in (
-            (EVENT_JOB_SUBMITTED, due.queued),
-            (EVENT_JOB_MAX_INSTANCES, due.skipped),
-        ):
-            for job_id, moment in pairs:
-                self._dispatch_event(JobSubmissionEvent(code, job_id, "default", [moment]))
-        for job_id, moment in (*due.missed, *handed.missed):
-            self._dispatch_event(JobExecutionEvent(EVENT_JOB_MISSED, job_id, "default", moment))
-
     def resume_job(self, job_id: str, jobstore: str | None = None) -> Any:  # noqa: ARG002
         """Let a paused job fire again, and return it.
 
@@ -404,9 +395,3 @@ class DashboardScheduler(BackgroundScheduler):
         except SQLAlchemyError:
             # The next leader will find the rows and call them interrupted.
             logger.warning("could not say goodbye to the database", exc_info=True)
-
-
-def _next_moment(session: Session) -> datetime | None:
-    """Return when the next job is due, or what waits for its moment has waited long enough."""
-    moments = jobstore.next_due(session), waiting.next_moment(session.connection())
-    return min((moment for moment in moments if moment is not None), default=None)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy import bindparam, select, text, union_all, update
 
 from dashboard.errors import DashboardError
-from dashboard.scheduling import lifecycle
+from dashboard.scheduling import jobstore, lifecycle
 from dashboard.storage.models import WAITING_RUN, Audit, Job, Run
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection
     from sqlalchemy.orm import Session
 
 logger = logging.getLogger(__name__)
@@ -46,9 +45,10 @@ _READY = (
 )
 
 
-def next_moment(connection: Connection) -> datetime | None:
-    """Return when the next retry or paused job has waited long enough."""
-    return min(connection.scalars(_NEXT), default=None)
+def next_moment(session: Session) -> datetime | None:
+    """Return when the next job is due, or what waits for its moment has waited long enough."""
+    moments = [jobstore.next_due(session), *session.connection().scalars(_NEXT)]
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def release(session: Session, now: datetime) -> bool:

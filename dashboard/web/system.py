@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint
 
+from dashboard.history.busytags import busy_tags
 from dashboard.history.sizes import next_pruning, table_sizes
 from dashboard.history.system import Load, places_of_workers, read_system
 from dashboard.settings import PROCESSES, THREADS
@@ -47,6 +48,7 @@ def show() -> Response:
         if answer := not_modified(etag):
             return answer
         facts = read_system(session)
+        tags = busy_tags(session.connection()) if state.settings.tag_limits else {}
         kept = {} if wants_partial() else _kept(session, state.settings)
     settings = state.settings
     return render(
@@ -61,6 +63,7 @@ def show() -> Response:
             name: (places, facts.loads.get(name, Load()))
             for name, places in executor_places(settings, facts.members).items()
         },
+        tags={tag: (tags[tag], most) for tag, most in sorted(settings.tag_limits.items())},
         versions=versions(),
         tasks=all_tasks(),
         **kept,

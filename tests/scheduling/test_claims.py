@@ -16,6 +16,7 @@ from sqlalchemy import func, select, update
 from dashboard.scheduling import claims, handover
 from dashboard.scheduling.jobstore import ScheduleCache
 from dashboard.scheduling.leader import Identity
+from dashboard.scheduling.picking import Picker
 from dashboard.storage.models import Job, JobHealth, Origin, Run, RunState, RunStats
 from tests.factories import empty, new_run
 from tests.rows import EPOCH, make_job
@@ -35,6 +36,7 @@ class Desk:
 
     database: Database
     schedules: ScheduleCache = field(default_factory=ScheduleCache)
+    picker: Picker = field(default_factory=Picker)
 
     def add(self, job_id: str = "a", first: float = 0, **values: Any) -> None:
         values = {"trigger": EVERY_SECOND, "next_run_time": EPOCH + first * SECOND} | values
@@ -58,7 +60,8 @@ class Desk:
     ) -> handover.HandOver:
         free = free or {"threads": slots}
         with self.database.write() as session:
-            return handover.hand_over(session.connection(), EPOCH + second * SECOND, free, identity)
+            now = EPOCH + second * SECOND
+            return handover.hand_over(session.connection(), now, free, identity, self.picker)
 
     def end(self, run_id: int, state: RunState = RunState.SUCCEEDED) -> None:
         self.set_run(run_id, state=state)

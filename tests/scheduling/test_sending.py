@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 
 from dashboard.scheduling import handover, presence, sending
 from dashboard.scheduling.leader import Identity
+from dashboard.scheduling.picking import Picker
 from dashboard.scheduling.presence import Presence
 from dashboard.storage.models import Job, Origin, ProcessKind, Run, RunState
 from tests.factories import new_run
@@ -58,7 +59,7 @@ def send(database: Database) -> list[int]:
     with database.write() as session:
         connection = session.connection()
         room = sending.room(connection, ["celery", "celery:gpu"])
-        handed = handover.hand_over(connection, NOW, room, LEADER)
+        handed = handover.hand_over(connection, NOW, room, LEADER, Picker())
     return [claim.identity.id for claim in handed.claims.get("celery", ())]
 
 

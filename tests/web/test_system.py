@@ -8,15 +8,21 @@ from sqlalchemy import text, update
 
 from dashboard.storage.models import Lease, Process, ProcessKind, RunState, SchedulerLife
 from dashboard.tasks import LoadProblem
-from tests.rows import make_run
+from tests.rows import make_job, make_run
 from tests.web.site import HTMX, links, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dashboard.web.state import DashboardState
     from tests.web.site import Site
 
 NOW = datetime.now(UTC)
+
+
+def state_of(site: Site) -> DashboardState:
+    state: DashboardState = site.client.application.extensions["dashboard"]
+    return state
 
 
 def lead(site: Site, *, seconds: int = 3600) -> None:
@@ -101,8 +107,21 @@ def test_all_processes_that_take_part(site: Site) -> None:
     assert text_of_page.count(" lost") == 1
 
 
+def test_tags_that_have_a_limit(site: Site) -> None:
+    object.__setattr__(state_of(site).settings, "tag_limits", {"billing": 2, "heavy": 1})
+    site.add(
+        make_job("a", tags=["billing"]),
+        make_run(1, "a", state=RunState.RUNNING),
+        make_run(2, "a", state=RunState.QUEUED),
+    )
+    page = site.get("/system")
+    assert "Tag with a limit Under way billing 1 of 2" in words(page)
+    assert "heavy 0 of 1" in words(page)
+    assert links(page)["billing"] == "/jobs?q=tag:billing"
+
+
 def test_task_modules_that_failed_are_told_everywhere(site: Site) -> None:
-    state = site.client.application.extensions["dashboard"]
+    state = state_of(site)
     problem = LoadProblem("my/tasks.py", "SyntaxError", "no <such> luck", "Traceback …")
     object.__setattr__(state, "load_problems", (problem,))
     assert "1 task module could not be loaded" in words(site.get("/jobs"), ".banner-warn")

@@ -68,11 +68,12 @@ class Run(Base):
         Index("ix_run_job", "job_id", "id"),
         Index("ix_run_state", "state", "id"),
         # Tiny whatever the history: what waits for each executor, what of it is
-        # with Celery's broker, and what is active of each job.
-        Index("ix_run_queue", "executor", "id", **only_where(QUEUED_RUN)),
+        # with Celery's broker, and what is active of each job. They begin with the state, or
+        # SQLite without statistics would rather walk through all that is queued.
+        Index("ix_run_queue", "state", "executor", "id", **only_where(QUEUED_RUN)),
         Index("ix_run_sent", "executor", "sent_at", **only_where(SENT_RUN)),
         Index("ix_run_waiting", "not_before", **only_where(WAITING_RUN)),
-        Index("ix_run_active", "job_id", "state", **only_where(ACTIVE_RUN)),
+        Index("ix_run_active", "state", "job_id", "id", **only_where(ACTIVE_RUN)),
         Index("ix_run_cancel", "process", **only_where(CANCEL_ASKED)),
         Index("ix_run_fingerprint", "fingerprint", "id", **only_where("fingerprint IS NOT NULL")),
     )

@@ -187,7 +187,7 @@ def _run() -> None:
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.create_index(
             "ix_run_active",
-            ["job_id", "state"],
+            ["state", "job_id", "id"],
             unique=False,
             sqlite_where=sa.text("state IN ('queued', 'running')"),
             postgresql_where=sa.text("state IN ('queued', 'running')"),
@@ -209,7 +209,7 @@ def _run() -> None:
         batch_op.create_index("ix_run_job", ["job_id", "id"], unique=False)
         batch_op.create_index(
             "ix_run_queue",
-            ["executor", "id"],
+            ["state", "executor", "id"],
             unique=False,
             sqlite_where=sa.text("state = 'queued' AND not_before IS NULL"),
             postgresql_where=sa.text("state = 'queued' AND not_before IS NULL"),
