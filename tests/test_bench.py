@@ -51,8 +51,8 @@ def test_json_has_one_object_a_figure_and_no_table(
 
     status = program.main(["--quick", "--json", "--only", "preview"])
 
-    (line,) = capsys.readouterr().out.splitlines()
-    figure = json.loads(line)
+    slowest, all_of_them = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert status == 0
-    assert figure["benchmark"] == "preview"
-    assert figure["met"] is None
+    assert {slowest["benchmark"], all_of_them["benchmark"]} == {"preview"}
+    assert slowest["met"] in {True, False}
+    assert all_of_them["met"] is None

@@ -200,11 +200,12 @@ def get(session: Session, bulk_id: int, *, lock: bool = False) -> Bulk:
     return bulk
 
 
-def names_of(session: Session, ids: Sequence[str]) -> dict[str, str | None]:
-    """Return what jobs are called, in the order of their ids; None for those that are gone."""
-    found = session.execute(select(Job.id, Job.name).where(Job.id.in_(ids)))
-    names = {job.id: job.name for job in found}
-    return {job_id: names.get(job_id) for job_id in ids}
+def names_of(session: Session, ids: Sequence[str]) -> dict[str, str]:
+    """Return what jobs are or were called, in the order of their ids; else their ids."""
+    found = list_targets(session, ids=ids, limit=len(ids))
+    gone = list_restorable(session, ids=ids, limit=len(ids))
+    names = {job.id: job.name for job in (*gone, *found)}
+    return {job_id: names.get(job_id, job_id) for job_id in ids}
 
 
 def start(

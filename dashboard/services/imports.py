@@ -114,7 +114,16 @@ class Plan:
     def digest(self) -> str:
         """A short text that differs for any plan that would do something else."""
         steps = [
-            (step.action, step.id, step.version, step.wanted.data, step.changes, step.pause)
+            (
+                step.action,
+                step.id,
+                step.version,
+                step.wanted.data,
+                step.changes,
+                step.pause,
+                step.wanted.paused_reason,
+                step.wanted.resume_at,
+            )
             for step in self.steps
         ]
         text = json.dumps(steps, sort_keys=True, default=str)
@@ -189,7 +198,10 @@ def _take(session: Session, step: Step, actor: Actor, settings: Settings) -> Non
             settings=settings,
         )
     if step.pause is True:
-        jobs.pause_job(session, step.id, reason=step.wanted.paused_reason, actor=actor)
+        wanted = step.wanted
+        jobs.pause_job(
+            session, step.id, reason=wanted.paused_reason, until=wanted.resume_at, actor=actor
+        )
     elif step.pause is False:
         jobs.resume_job(session, step.id, actor=actor)
 
@@ -211,13 +223,13 @@ def _adding(wanted: Wanted, settings: Settings, now: datetime) -> Step:
         check_new(wanted.data | {"trigger": _ALWAYS}, settings, now)
         return Step(Action.LEAVE_OUT, wanted, _name_in(wanted))
     values = check_new(wanted.data, settings, now)
-    return Step(Action.ADD, wanted, values["name"], pause=wanted.paused or None)
+    return Step(Action.ADD, wanted, values["name"], pause=wanted.pausing(now) or None)
 
 
 def _changing(job: Job, wanted: Wanted, settings: Settings, now: datetime) -> Step:
     jobs.require_own(job)
     changes = {} if _is_as(job, wanted) else _changes(job, wanted, settings, now)
-    pause = _pausing(job, wanted)
+    pause = _pausing(job, wanted, now)
     if not changes and pause is None:
         return Step(Action.KEEP, wanted, job.name, job.version)
     return Step(
@@ -227,7 +239,7 @@ def _changing(job: Job, wanted: Wanted, settings: Settings, now: datetime) -> St
         job.version,
         changes,
         pause,
-        tuple(_differences(job, wanted, changes, settings)),
+        tuple(_differences(job, wanted, changes, pause, settings)),
     )
 
 
@@ -283,14 +295,19 @@ def _same_trigger(job: Job, given: Any, settings: Settings) -> bool:
     )
 
 
-def _pausing(job: Job, wanted: Wanted) -> bool | None:
-    if wanted.paused is None or wanted.paused == (job.paused_at is not None):
-        return None
-    return wanted.paused
+def _pausing(job: Job, wanted: Wanted, now: datetime) -> bool | None:
+    """Say what is to be done; pausing a paused job moves the end of its pause."""
+    pause = wanted.pausing(now)
+    other_end = bool(pause) and wanted.resume_at not in {None, job.resume_at}
+    return pause if other_end or pause is not (job.paused_at is not None) else None
 
 
 def _differences(
-    job: Job, wanted: Wanted, changes: dict[str, Any], settings: Settings
+    job: Job,
+    wanted: Wanted,
+    changes: dict[str, Any],
+    pause: bool | None,  # noqa: FBT001 -- as in the step
+    settings: Settings,
 ) -> Iterator[Difference]:
     """Tell each change, parameters one by one and triggers as they stand in files."""
     for name, after in changes.items():
@@ -311,10 +328,14 @@ def _differences(
                     yield Difference(f"{name}.{key}", before.get(key), new)
         else:
             yield Difference(name, before, after)
-    if _pausing(job, wanted) is not None:
-        yield Difference("paused", not wanted.paused, wanted.paused)
+    if pause is None:
+        return
+    if pause is not (job.paused_at is not None):
+        yield Difference("paused", not pause, pause)
         if wanted.paused_reason:
             yield Difference("paused_reason", job.paused_reason, wanted.paused_reason)
+    if pause and wanted.resume_at != job.resume_at:
+        yield Difference("resume_at", job.resume_at, wanted.resume_at)
 
 
 def _name_in(wanted: Wanted) -> str:

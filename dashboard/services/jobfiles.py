@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
@@ -33,6 +34,7 @@ from dashboard.errors import JobNotFound
 from dashboard.history.joblist import matching_ids
 from dashboard.history.jobsearch import JobSearch
 from dashboard.scheduling import triggers
+from dashboard.scheduling.answers import Answers
 from dashboard.services.jobdata import FIELDS
 from dashboard.services.jobs import require_own
 from dashboard.storage.models import HOST, RETRY_WAIT, Job
@@ -53,7 +55,7 @@ this many take some seconds, and others give up waiting after fifteen."""
 KINDS = {"yaml": "application/yaml", "json": "application/json"}
 
 _HEAD = {"format": FORMAT, "version": VERSION}
-_STATE_FIELDS = ("paused", "paused_reason", "finished")
+_STATE_FIELDS = ("paused", "paused_reason", "resume_at", "finished")
 _DEFAULTS: dict[str, Any] = {
     "parameters": {},
     "slow_after": None,
@@ -80,11 +82,18 @@ class Wanted:
     paused: bool | None = None
     """None leaves a job that exists as it is."""
     paused_reason: str | None = None
+    resume_at: datetime | None = None
+    """When a pause ends by itself. One whose end has come says nothing any more."""
     finished: bool = False
     partial: bool = False
     """Whether a field that is left out stays as it is in a job that exists."""
     lines: Mapping[str, int] = field(default_factory=dict)
     """Where each field stands in the file, by its path; "" is the job itself."""
+
+    def pausing(self, now: datetime) -> bool | None:
+        """Say whether the job is to be paused from `now` on; None leaves it as it is."""
+        over = self.resume_at is not None and self.resume_at <= now
+        return None if over else self.paused
 
     def line_of(self, path: str) -> int | None:
         """Return the line of a field, or of the nearest part around it."""
@@ -125,6 +134,8 @@ def job_document(job: Job) -> dict[str, Any]:
         document["paused"] = True
         if job.paused_reason:
             document["paused_reason"] = job.paused_reason
+        if job.resume_at is not None:
+            document["resume_at"] = job.resume_at.isoformat()
     elif job.next_run_time is None and job.broken_reason is None:
         document["finished"] = True
     return document
@@ -269,7 +280,8 @@ def _wanted(document: Document, number: int, entry: Any, problems: list[FileProb
     paused, reason = entry.get("paused"), entry.get("paused_reason")
     finished = entry.get("finished", False)
     lines = _lines_of(document, ("jobs", number), entry)
-    wanted = Wanted(data, paused, reason, finished, lines=lines)
+    resume_at, faults = _moment(entry.get("resume_at"))
+    wanted = Wanted(data, paused, reason, resume_at, finished, lines=lines)
     if not isinstance(data.get("id"), str) or not data["id"]:
         message = "A job in a file needs an id, so that reading it again means the same job."
         problems.append(wanted.problem("id", message))
@@ -279,7 +291,17 @@ def _wanted(document: Document, number: int, entry: Any, problems: list[FileProb
     if reason is not None and not (isinstance(reason, str) and paused is True):
         message = "This is text, and goes with “paused: true”."
         problems.append(wanted.problem("paused_reason", message))
+    if entry.get("resume_at") is not None and paused is not True:
+        faults = ["This goes with “paused: true”."]
+    problems += [wanted.problem("resume_at", message) for message in faults]
     return wanted
+
+
+def _moment(given: Any) -> tuple[datetime | None, list[str]]:
+    """Read when a pause ends, in UTC unless it has an offset."""
+    answers = Answers({"resume_at": given}, "job")
+    moment = answers.moment("resume_at", ZoneInfo("UTC"))
+    return moment, [error.message for error in answers.errors]
 
 
 def _lines_of(document: Document, place: Path, part: Any, path: str = "") -> dict[str, int]:

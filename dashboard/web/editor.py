@@ -16,7 +16,7 @@ from dashboard.services import jobs
 from dashboard.services.jobdata import check_change, check_new, id_from_name
 from dashboard.storage.models import ID_LENGTH, Role
 from dashboard.tasks import shown_parameters
-from dashboard.web import triggerforms
+from dashboard.web import optionforms, triggerforms
 from dashboard.web.access import current_actor, may, role
 from dashboard.web.changes import changed_keys, differences, meanwhile, merged
 from dashboard.web.forms import (
@@ -184,13 +184,15 @@ def _job_url(job_id: str) -> str:
 
 def _form(texts: Texts, job: Job | None, faults: Iterable[FieldError] = ()) -> JobForm:
     """Return the form for a new job, or for one that exists as far as the person may change it."""
+    settings = dashboard_state().settings
     return JobForm(
         texts,
         is_new=job is None,
         faults=tuple(faults),
         trigger_only=job is not None and not may(Role.ADMIN),
         search=request.form.get("search", ""),
-        executors=dashboard_state().settings.executors,
+        executors=settings.executors,
+        usual=optionforms.new_texts(settings),
     )
 
 

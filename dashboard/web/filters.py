@@ -117,6 +117,12 @@ def duration(seconds: float | None) -> str:
     return NONE if seconds is None else in_words(seconds)
 
 
+def at_most(seconds: float | None) -> str:
+    """Write a length of time as a bound: `at most 3 s`, `under 1 ms`."""
+    text = duration(seconds)
+    return text if text.startswith("under") else f"at most {text}"
+
+
 def code_pieces(text: str) -> list[tuple[str, bool]]:
     """Cut a description into plain text and what stands between backticks, which is code."""
     pieces = _CODE.split(text)
@@ -149,6 +155,7 @@ def file_size(size: float | None) -> str:
 
 FILTERS = {
     "absolute": absolute,
+    "at_most": at_most,
     "clock_time": clock_time,
     "code_pieces": code_pieces,
     "iso": iso,

@@ -75,6 +75,8 @@ class JobForm:
     search: str = ""
     """Words that narrow the list of tasks."""
     executors: tuple[str, ...] = (THREADS, PROCESSES)
+    usual: Mapping[str, str] = field(default_factory=dict)
+    """The options of a new job here, told as their defaults."""
     trigger: triggerforms.Editor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -144,7 +146,11 @@ class JobForm:
     def groups(self) -> tuple[Group, ...]:
         """The fields that have good defaults."""
         return optionforms.groups(
-            self.texts, self.task, executors=self.executors, is_new=self.is_new
+            self.texts,
+            self.task,
+            usual=self.usual,
+            executors=self.executors,
+            is_new=self.is_new,
         )
 
     @cached_property

@@ -288,6 +288,11 @@ def _about(job: Job) -> dict[str, Any]:
         "fire_times": _fire_times(job, schedule, datetime.now(UTC)),
         "trigger_json": json.dumps(job.trigger, ensure_ascii=False),
         "parameters": show_parameters(job),
+        "defaults": [
+            (field.name.removeprefix("parameters."), field.default)
+            for field in parameter_fields(task_named(job.task))
+            if field.name.removeprefix("parameters.") not in job.parameters
+        ],
         "notes": list(split_notes(job.notes)),
     }
 

@@ -74,7 +74,7 @@ RETRY_WAIT = Field(
     "retry_wait",
     "First wait",
     "integer",
-    "Seconds before the first retry. Each further wait is twice as long, up to an hour. Empty: 60.",
+    "Seconds before the first retry. Each further wait is twice as long, up to an hour.",
 )
 MAX_RUNS = Field(
     "max_runs",
@@ -117,9 +117,17 @@ class Group:
 
 
 def groups(
-    texts: Mapping[str, str], task: Task | None, *, executors: Iterable[str], is_new: bool
+    texts: Mapping[str, str],
+    task: Task | None,
+    *,
+    usual: Mapping[str, str],
+    executors: Iterable[str],
+    is_new: bool,
 ) -> tuple[Group, ...]:
-    """Return the groups of a job's form; a new job's fields tell what the task says."""
+    """Return the groups of a job's form; a new job's fields tell what the task says.
+
+    `usual` is what the options of a new job are: the help of each option tells it as the default.
+    """
     trouble = TROUBLE
     choices = tuple((name, name) for name in executors)
     timeout, retries = texts.get("timeout", ""), texts.get("retries", "")
@@ -134,10 +142,37 @@ def groups(
             RETRY_WAIT,
         )
     options = (replace(EXECUTOR, choices=choices), *OPTIONS[1:])
+    defaults = _defaults(task, usual)
     return (
-        Group("Options", _options_in_words(texts), options),
-        Group("When it takes long or fails", _trouble_in_words(texts, timeout, retries), trouble),
-        Group("When it ends", _stops_in_words(texts), STOPS),
+        Group("Options", _options_in_words(texts), _with_defaults(options, defaults)),
+        Group(
+            "When it takes long or fails",
+            _trouble_in_words(texts, timeout, retries),
+            _with_defaults(trouble, defaults),
+        ),
+        Group("When it ends", _stops_in_words(texts), _with_defaults(STOPS, defaults)),
+    )
+
+
+def _defaults(task: Task | None, usual: Mapping[str, str]) -> dict[str, str]:
+    """Return in words what each option is where nobody has chosen; what the task says counts."""
+    defaults = {
+        name: {"true": "on", "false": "off"}.get(text, text or "none")
+        for name, text in usual.items()
+    }
+    if task is not None:
+        defaults["executor"] = task.executor
+        defaults["timeout"] = f"{task.timeout:g}" if task.timeout else "none"
+        defaults["retries"] = str(task.retries)
+    return defaults
+
+
+def _with_defaults(fields: Iterable[Field], defaults: Mapping[str, str]) -> tuple[Field, ...]:
+    return tuple(
+        replace(field, help=f"{field.help} Default: {defaults[field.name]}.")
+        if field.name in defaults
+        else field
+        for field in fields
     )
 
 

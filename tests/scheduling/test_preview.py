@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.preview import CORPUS
 from dashboard.scheduling.preview import MOST_TIMES, MOST_WARNINGS, Preview, preview
 from dashboard.scheduling.triggers import load
 
@@ -228,25 +229,7 @@ def test_warns_of_the_busiest_moment() -> None:
     assert "busy_moment" not in warned({"type": "cron", "year": 2020}, others=lambda _moment: 99)
 
 
-NEVER = both(zoned("Asia/Tokyo", hour=9), zoned("Europe/Helsinki", hour=9, minute=30))
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        zoned("Europe/Helsinki", week=1, month=7),
-        zoned("Europe/Helsinki", year=9999, hour="*"),
-        either(*(helsinki(month=2, day=29, day_of_week=n % 7, hour=n) for n in range(19))),
-        NEVER,
-        either(*[NEVER] * 6),
-        both(either(*[NEVER] * 5), zoned("Asia/Tokyo", second="*")),
-        both(zoned("Asia/Tokyo", second="*/2"), zoned("Europe/Helsinki", second="1-59/2")),
-        both({"type": "interval", "seconds": 86_399}, DAILY),
-        both({"type": "interval", "seconds": 61}, {"type": "cron", "minute": "*"}),
-        both({"type": "calendarinterval", "months": 1, "days": 1}, helsinki(day=13, hour=6)),
-    ],
-    ids=range(10),
-)
+@pytest.mark.parametrize("data", CORPUS, ids=range(len(CORPUS)))
 def test_answers_at_once_whatever_it_is_asked(data: dict[str, Any]) -> None:
     """Measured 20 ms at most; ten times that is a search without an end."""
     schedule = load(data)

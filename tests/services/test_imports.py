@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dashboard.settings import Settings
     from dashboard.storage.db import Database
 
+LATER = datetime(2090, 3, 1, 8, tzinfo=UTC)
 CRON = {"type": "cron", "crontab": "0 3 * * *"}
 
 
@@ -44,9 +46,13 @@ class Port:
         with audit.transaction(self.database) as session:
             jobs.create_job(session, data, actor=ADMIN, settings=self.settings)
 
-    def pause(self, job_id: str, reason: str = "") -> None:
+    def pause(self, job_id: str, reason: str = "", until: datetime | None = None) -> None:
         with audit.transaction(self.database) as session:
-            jobs.pause_job(session, job_id, reason=reason, actor=ADMIN)
+            jobs.pause_job(session, job_id, reason=reason, until=until, actor=ADMIN)
+
+    def remove(self, job_id: str) -> None:
+        with audit.transaction(self.database) as session:
+            jobs.remove_job(session, job_id, actor=ADMIN)
 
     def job(self, job_id: str) -> Job:
         with self.database.read() as session:
@@ -288,6 +294,40 @@ class TestPlan:
         assert port.job("resumed").next_run_time is not None
         assert port.job("paused").paused_reason == "by file"
 
+    def test_a_pause_until_a_moment_comes_along(self, port: Port) -> None:
+        port.add("a")
+        port.pause("a", until=LATER)
+        text = port.export()
+        assert f"resume_at: '{LATER.isoformat()}'" in text
+        assert actions(port.plan(text)) == {"a": "keep"}
+        port.remove("a")
+        port.bring_in(text)
+        job = port.job("a")
+        assert (job.paused_at is not None, job.resume_at) == (True, LATER)
+        assert actions(port.plan(text)) == {"a": "keep"}
+
+    def test_the_end_of_a_pause_is_moved(self, port: Port) -> None:
+        port.add("a", trigger=CRON)
+        port.pause("a", until=LATER)
+        assert actions(port.plan(file_of({"id": "a", "paused": True}))) == {"a": "keep"}
+        moved = LATER + timedelta(days=1)
+        text = file_of({"id": "a", "paused": True, "resume_at": moved.isoformat()})
+        plan = port.plan(text)
+        assert [(each.field, each.after) for each in plan.steps[0].differences] == [
+            ("resume_at", moved)
+        ]
+        port.bring_in(text, digest=plan.digest)
+        assert port.job("a").resume_at == moved
+
+    def test_a_pause_that_has_ended_meanwhile_is_none(self, port: Port) -> None:
+        over = {"paused": True, "resume_at": "2026-01-01 08:00"}
+        port.add("a", trigger=CRON)
+        port.add("b", trigger=CRON)
+        port.pause("b")
+        plan = port.bring_in(file_of(*({"id": each} | over for each in "abc")))
+        assert actions(plan) == {"a": "keep", "b": "keep", "c": "add"}
+        assert [port.job(each).paused_at is not None for each in "abc"] == [False, True, False]
+
     def test_a_changed_job_stays_paused(self, port: Port) -> None:
         port.add("a")
         port.pause("a")
@@ -309,6 +349,22 @@ class TestRefusals:
         assert found[1].startswith("line 10, job “b”, task: There is no task “nothing”.")
         assert found[2].startswith("line 15, job “c”, parameters.number: ")
         assert found[3].startswith("line 17, job “c”, colour: There is no such field.")
+
+    @pytest.mark.parametrize(
+        ("entry", "message"),
+        [
+            ({"paused": True, "resume_at": "soon"}, "“soon” is not understood"),
+            ({"paused": True, "resume_at": 7}, "Use a date and time"),
+            ({"paused": False, "resume_at": "2090-03-01"}, "goes with “paused: true”"),
+            ({"resume_at": "2090-03-01 08:00"}, "goes with “paused: true”"),
+        ],
+    )
+    def test_the_end_of_a_pause_is_checked(
+        self, port: Port, entry: dict[str, Any], message: str
+    ) -> None:
+        [complaint] = port.refused(file_of({"id": "a"} | entry))
+        assert "job “a”, resume_at" in complaint
+        assert message in complaint
 
     def test_one_refusal_stops_everything(self, port: Port) -> None:
         text = file_of({"id": "good"}, {"id": "bad", "task": "nothing"})

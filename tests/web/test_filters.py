@@ -85,6 +85,14 @@ def test_durations(seconds: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0001, "under 1 ms"), (0.01, "at most 10 ms"), (90, "at most 1 min 30 s")],
+)
+def test_bounds_of_durations(seconds: float, text: str) -> None:
+    assert filters.at_most(seconds) == text
+
+
+@pytest.mark.parametrize(
     ("share", "text"),
     [(None, filters.NONE), (0, "0 %"), (0.5, "50 %"), (0.999, "99 %"), (1, "100 %")],
 )

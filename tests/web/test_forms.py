@@ -12,7 +12,7 @@ from werkzeug.datastructures import MultiDict
 from dashboard.errors import FieldError, Invalid
 from dashboard.scheduling import triggers
 from dashboard.services.jobdata import check_new
-from dashboard.web import triggerforms
+from dashboard.web import optionforms, triggerforms
 from dashboard.web.changes import changed_keys, changed_parts, differences, meanwhile, merged
 from dashboard.web.formfields import KINDS, SIMPLE
 from dashboard.web.forms import (
@@ -56,6 +56,7 @@ def report(
 def _tasks(register: Callable[..., None]) -> None:
     register(report, "reports.daily")
     register(lambda: None, "demo.nothing")
+    register(lambda: None, "demo.stubborn", executor="processes", timeout=90, retries=2)
 
 
 def round_trip(stored: dict[str, Any], zone: str = "Europe/Berlin") -> dict[str, Any]:
@@ -491,6 +492,29 @@ def test_new_form_shows_defaults(settings: Settings) -> None:
     assert shown["parameters.day"] == ""
     assert shown["coalesce"] == "true"
     assert shown["misfire_grace_time"] == "60"
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_each_option_tells_its_default(settings: Settings, is_new: bool) -> None:
+    usual = optionforms.new_texts(settings)
+    form = JobForm({"task": "demo.stubborn"}, is_new=is_new, usual=usual)
+    told = {
+        field.name: field.help.rpartition("Default: ")[2]
+        for group in form.groups
+        for field in group.fields
+        if "Default: " in field.help
+    }
+    assert told == {
+        "executor": "processes.",
+        "coalesce": "on.",
+        "max_instances": "1.",
+        "misfire_grace_time": "60.",
+        "timeout": "90.",
+        "retries": "2.",
+        "retry_wait": "60.",
+        "stop_on_success": "off.",
+        "stop_on_failure": "off.",
+    }
 
 
 def test_texts_not_shown_are_carried_along() -> None:

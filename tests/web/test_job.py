@@ -417,6 +417,10 @@ class TestOtherParameters:
         asked = parse(site.client.get("/jobs/hello/run", headers=HTMX))
         assert links(asked, ".ask") == {"Other parameters for this run…": "/jobs/hello/run"}
 
+    def test_defaults_are_shown_beside_what_the_job_sets(self, site: Site) -> None:
+        shown = words(site.get("/jobs/hello"), ".parameters")
+        assert shown == "who Ada times 1 by default loud false by default"
+
     def test_one_run_gets_others_and_the_job_keeps_its_own(self, site: Site) -> None:
         fields: dict[str, Any] = {
             "parameters.who": "Grace <g>",
