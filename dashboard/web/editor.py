@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -142,12 +142,13 @@ def change(job_id: str) -> AnyResponse:
 def fields(job_id: str | None = None) -> Response:
     """Show the fields of the task and the trigger chosen, keeping what was typed elsewhere."""
     job = None if job_id is None else _job(job_id)
-    texts = _typed(job)
+    texts, focus = _typed(job), ""
     if "add" in request.form:
         texts = triggerforms.with_child(texts)
+        focus = triggerforms.editor(texts).children[-1].choice.name
     if "remove" in request.form:
-        texts = triggerforms.without_child(texts, request.form["remove"])
-    form = _form(with_defaults(texts), job)
+        texts, focus = triggerforms.without_child(texts, request.form["remove"]), "add"
+    form = replace(_form(with_defaults(texts), job), focus=focus)
     response = _answer(form, job=job, opened=None if job is None else _opened(job))
     response.headers["HX-Trigger"] = "preview-due"  # once the new fields are in the page
     return response

@@ -77,6 +77,8 @@ class JobForm:
     executors: tuple[str, ...] = (THREADS, PROCESSES)
     usual: Mapping[str, str] = field(default_factory=dict)
     """The options of a new job here, told as their defaults."""
+    focus: str = ""
+    """What somebody goes on with: the name of a field, or of the button that adds a part."""
     trigger: triggerforms.Editor = field(init=False)
 
     def __post_init__(self) -> None:

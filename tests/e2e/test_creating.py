@@ -47,30 +47,6 @@ def test_an_interval_job_runs_by_itself(page: Page, colleague: Colleague, job_na
     expect(page.get_by_role("log")).to_contain_text("Hello, Ada!")
 
 
-def test_the_preview_says_what_a_cron_trigger_means(page: Page) -> None:
-    open_form(page)
-    field(page, "Trigger").select_option(label="Cron")
-    field(page, "Hour").fill("6")
-    field(page, "Minute").fill("30")
-    field(page, "Day of week").fill("mon-fri")
-    field(page, "Time zone").fill("Europe/Berlin")
-    expect(page.get_by_text("At 06:30 on weekdays (Mon-Fri)")).to_be_visible()
-    times = previewed(page)
-    assert len(times) == 10
-    assert all((time.hour, time.minute, time.second) == (6, 30, 0) for time in times)
-    assert all(time.weekday() < 5 for time in times)
-    assert times == sorted(set(times))
-
-
-def test_the_preview_warns_of_hours_that_a_clock_change_skips(page: Page) -> None:
-    open_form(page)
-    field(page, "Trigger").select_option(label="Crontab")
-    field(page, "Crontab").fill("30 2 * * *")
-    field(page, "Time zone").fill("Europe/Berlin")
-    expect(page.get_by_text("02:30").first).to_be_visible()
-    expect(page.locator("[data-code=dst_skipped]").first).to_be_visible()
-
-
 def test_a_crontab_line_means_what_cron_would_do(
     page: Page, colleague: Colleague, job_name: str
 ) -> None:
