@@ -196,6 +196,16 @@ def is_guarded(name: str) -> bool:
     return known is not None and known.guarded
 
 
+def default_parameters(task_name: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a task takes where nothing is `given`, as text; "" where that cannot be shown."""
+    try:
+        fields = get_task(task_name).parameters.fields
+    except UnknownTask:
+        return {}
+    left = (each for each in fields if each.name not in given)
+    return {each.name: "" if each.secret else each.default_text for each in left}
+
+
 def shown_parameters(task: str, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return stored parameters of a task as people may see them: with masks for secrets."""
     known = _registry.get(task)

@@ -25,7 +25,7 @@ from dashboard.scheduling.wallclock import TICK, zone_named
 from dashboard.services import jobs
 from dashboard.services.restoring import restore_job
 from dashboard.storage.models import ACTIVE, Role
-from dashboard.tasks import shown_parameters
+from dashboard.tasks import default_parameters, shown_parameters
 from dashboard.web.access import current_actor, role
 from dashboard.web.audit import JobChange
 from dashboard.web.charts import duration_chart
@@ -288,11 +288,7 @@ def _about(job: Job) -> dict[str, Any]:
         "fire_times": _fire_times(job, schedule, datetime.now(UTC)),
         "trigger_json": json.dumps(job.trigger, ensure_ascii=False),
         "parameters": show_parameters(job),
-        "defaults": [
-            (field.name.removeprefix("parameters."), field.default)
-            for field in parameter_fields(task_named(job.task))
-            if field.name.removeprefix("parameters.") not in job.parameters
-        ],
+        "defaults": default_parameters(job.task, job.parameters),
         "notes": list(split_notes(job.notes)),
     }
 

@@ -111,6 +111,7 @@ def test_a_dialog_can_be_left_without_doing_anything(
         button(dialog, "Cancel").click()
         expect(dialog).to_be_hidden()
         button(page, name).click()
+        expect(dialog).to_be_visible()
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
         expect(button(page, name)).to_be_focused()

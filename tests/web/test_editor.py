@@ -361,6 +361,17 @@ def test_combination_grows_and_shrinks(admin: Person, book: Book) -> None:
     ]
 
 
+def test_somebody_who_adds_or_removes_a_part_goes_on_from_there(admin: Person) -> None:
+    texts = form_of(admin.post("/jobs/new/fields", {"trigger.type": "and"}))
+    added = admin.post("/jobs/new/fields", texts | {"add": "trigger"})
+    focused = soup(added).select("#trigger-fields [autofocus]")
+    assert [each["name"] for each in focused] == ["trigger.triggers.2.type"]
+    remove = {"remove": "trigger.triggers.0"}
+    left = admin.post("/jobs/new/fields", form_of(added) | remove)
+    focused = soup(left).select("#trigger-fields [autofocus]")
+    assert [each["id"] for each in focused] == ["add-part"]
+
+
 def test_tasks_are_searched(admin: Person) -> None:
     answer = admin.post("/jobs/new/fields", {"search": "report DAY"})
     options = [str(option["value"]) for option in soup(answer).select("#task option")]

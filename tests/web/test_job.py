@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import event, select
 
 from dashboard.storage.models import Audit, Job, JobHealth, Origin, Role, Run, RunState
@@ -390,6 +391,10 @@ def test_a_poll_is_answered_with_the_region_or_with_nothing_new(site: Site) -> N
     assert "running" in words(page, ".head-states")
 
 
+def unlock(key: SecretStr = SecretStr("hunter2")) -> None:  # noqa: B008 -- as people write it
+    """Unlock."""
+
+
 def greet(who: str = "world", times: int = 1, *, loud: bool = False) -> None:
     """Greet."""
 
@@ -420,6 +425,15 @@ class TestOtherParameters:
     def test_defaults_are_shown_beside_what_the_job_sets(self, site: Site) -> None:
         shown = words(site.get("/jobs/hello"), ".parameters")
         assert shown == "who Ada times 1 by default loud false by default"
+
+    def test_a_default_that_is_secret_is_not_shown(
+        self, site: Site, register: Callable[..., None]
+    ) -> None:
+        register(unlock, "test.unlock")
+        site.add(make_job("unlock", task="test.unlock"))
+        page = site.get("/jobs/unlock")
+        assert words(page, ".parameters") == "key the task's default"
+        assert "hunter2" not in str(page)
 
     def test_one_run_gets_others_and_the_job_keeps_its_own(self, site: Site) -> None:
         fields: dict[str, Any] = {
