@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.history.problems import (
@@ -15,12 +16,14 @@ from dashboard.history.problems import (
     read_problems,
 )
 from dashboard.history.verdicts import OVERDUE_AFTER
-from dashboard.storage.models import JobHealth, Origin, RunState, Silence
+from dashboard.storage.db import Database
+from dashboard.storage.models import Base, JobHealth, Origin, RunState, Silence
 from tests.rows import make_job, make_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dashboard.history.problems import Problem, Problems
-    from dashboard.storage.db import Database
 
 NOW = datetime.now(UTC)
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
@@ -265,3 +268,32 @@ class TestSilenced:
         found = read(database)
         assert found.open == []
         assert [each.kind for each in found.silenced] == [SLOW]
+
+
+def test_what_is_wrong_is_looked_up_among_what_is_wrong(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    Base.metadata.create_all(database.engine)
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    with database.read() as session:
+        connection = session.connection()
+        event.listen(connection, "before_cursor_execute", note)
+        read_problems(session, NOW)
+        count_problems(session, NOW)
+        plans = [
+            step.detail
+            for statement, parameters in list(statements)
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+    database.close()
+    assert any("ix_job_broken" in plan for plan in plans)
+    everything = ("SCAN run", "SCAN job_health", "SCAN job USING INDEX ix_job_name")
+    few = ("_broken", "_active", "_failing", "_missed", "_silence")  # indexes of what is wrong
+    assert [
+        plan
+        for plan in plans
+        if plan == "SCAN job" or (plan.startswith(everything) and not plan.endswith(few))
+    ] == []

@@ -70,5 +70,5 @@ class Job(Base):
         ),
         Index("ix_job_paused", "paused_at", **only_where("paused_at IS NOT NULL")),
         Index("ix_job_resume", "resume_at", **only_where("resume_at IS NOT NULL")),
-        Index("ix_job_broken", "id", **only_where("broken_reason IS NOT NULL")),
+        Index("ix_job_broken", "name", "id", **only_where("broken_reason IS NOT NULL")),
     )

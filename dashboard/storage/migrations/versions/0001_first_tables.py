@@ -89,7 +89,7 @@ def _job() -> None:
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.create_index(
             "ix_job_broken",
-            ["id"],
+            ["name", "id"],
             unique=False,
             sqlite_where=sa.text("broken_reason IS NOT NULL"),
             postgresql_where=sa.text("broken_reason IS NOT NULL"),
