@@ -41,7 +41,9 @@ def test_people_are_added_listed_and_disabled(tmp_path: Path) -> None:
     assert (again.returncode, again.stderr) == (1, "Error: There is a user “ann” already.\n")
     assert command("user", "disable", "ann", data=tmp_path).returncode == 0
     listed = command("user", "list", "--json", data=tmp_path)
-    assert json.loads(listed.stdout) == [{"name": "ann", "role": "operator", "active": False}]
+    assert json.loads(listed.stdout) == [
+        {"name": "ann", "role": "operator", "tags": [], "active": False}
+    ]
 
 
 def test_people_are_let_in_again_and_given_another_role(tmp_path: Path) -> None:

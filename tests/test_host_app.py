@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from flask.testing import FlaskClient
 
+    from dashboard.web.state import Granted
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Flask]:
@@ -90,7 +92,7 @@ def test_the_scheduler_runs_beside_it(client: FlaskClient) -> None:
 def test_the_host_says_who_is_signed_in(tmp_path: Path) -> None:
     app = Flask("host")
     app.secret_key = "a secret of the host"
-    granted: list[str | tuple[str, str | None] | None] = []
+    granted: list[Granted] = []
     runtime = make_runtime(load_settings(data=tmp_path))
     Dashboard(app, runtime=runtime, user=lambda: granted[-1], sign_in_url="/account/login")
     client = app.test_client()
@@ -109,6 +111,9 @@ def test_the_host_says_who_is_signed_in(tmp_path: Path) -> None:
         assert client.get("/dashboard/people").status_code == 403
         granted.append(("lea", "admin"))
         assert client.get("/dashboard/people").status_code == 200
+        granted.append(("lea", "admin", ["billing"]))
+        assert client.get("/dashboard/people").status_code == 403
+        assert "for jobs tagged billing" in client.get("/dashboard/profile").text
         granted.append(("lea", "emperor"))
         assert client.get("/dashboard/people").status_code == 403
         granted.append(None)

@@ -16,6 +16,11 @@ _password_option = click.option(
 )
 
 
+_tags_option = click.option(
+    "--tag", "tags", multiple=True, help="Only for jobs with this tag; repeatable."
+)
+
+
 @click.group()
 def user() -> None:
     """Look after the people who may sign in."""
@@ -24,14 +29,23 @@ def user() -> None:
 @user.command("add")
 @click.argument("name")
 @click.option("--role", type=click.Choice([role.value for role in Role]), default="viewer")
+@_tags_option
 @_password_option
 @storage_options
-def add(name: str, role: str, *, password_stdin: bool, as_json: bool, **options: Any) -> None:
+def add(
+    name: str,
+    role: str,
+    *,
+    tags: tuple[str, ...],
+    password_stdin: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Add a person."""
     typed = _password(password_stdin)  # asked for before the database is opened, and locked
     with opened(**options) as database, audit.transaction(database) as session:
-        accounts.add_user(session, name, typed, Role(role), actor=command_actor())
-    answer(as_json, f"Added {name} ({role}).", {"name": name, "role": role})
+        accounts.add_user(session, name, typed, Role(role), tags=tags, actor=command_actor())
+    answer(as_json, f"Added {name} ({role}).", {"name": name, "role": role, "tags": list(tags)})
 
 
 @user.command("password")
@@ -69,11 +83,22 @@ def enable(name: str, *, as_json: bool, **options: Any) -> None:
 @user.command("role")
 @click.argument("name")
 @click.argument("role", type=click.Choice([role.value for role in Role]))
+@_tags_option
+@click.option("--all-jobs", is_flag=True, help="For every job; without either nothing changes.")
 @storage_options
-def change_role(name: str, role: str, *, as_json: bool, **options: Any) -> None:
+def change_role(
+    name: str,
+    role: str,
+    *,
+    tags: tuple[str, ...],
+    all_jobs: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Let a person do more, or less, from their next request on."""
+    limits = tags if tags or all_jobs else None
     with opened(**options) as database, audit.transaction(database) as session:
-        accounts.change_role(session, name, Role(role), actor=command_actor())
+        accounts.change_role(session, name, Role(role), tags=limits, actor=command_actor())
     answer(as_json, f"{name} is {role} from now on.", {"name": name, "role": role})
 
 
@@ -83,11 +108,17 @@ def list_(*, as_json: bool, **options: Any) -> None:
     """List everybody."""
     with opened(**options) as database, database.read() as session:
         people = [
-            {"name": person.name, "role": person.role.value, "active": person.active}
+            {
+                "name": person.name,
+                "role": person.role.value,
+                "tags": person.tags,
+                "active": person.active,
+            }
             for person in accounts.list_users(session)
         ]
     lines = [
-        f"{person['name']}\t{person['role']}" + ("" if person["active"] else "\tdisabled")
+        f"{person['name']}\t{' '.join([str(person['role']), *person['tags']])}"  # type: ignore[misc]
+        + ("" if person["active"] else "\tdisabled")
         for person in people
     ]
     answer(as_json, "\n".join(lines), people)

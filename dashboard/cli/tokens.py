@@ -25,12 +25,24 @@ def token() -> None:
 @click.option("--name", required=True, help="What will use it.")
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 @click.option("--days", type=int, help="Days until it works no longer (no end).")
+@click.option("--tag", "tags", multiple=True, help="Only for jobs with this tag; repeatable.")
 @storage_options
-def add(name: str, role: str, days: int | None, *, as_json: bool, **options: Any) -> None:
+def add(
+    name: str,
+    role: str,
+    days: int | None,
+    *,
+    tags: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Make a token and print it, this once."""
     with opened(**options) as database, audit.transaction(database) as session:
-        made, key = tokens.add_token(session, name, Role(role), days=days, actor=command_actor())
-    told = {"id": made.id, "name": made.name, "role": made.role.value, "token": key}
+        made, key = tokens.add_token(
+            session, name, Role(role), days=days, tags=tags, actor=command_actor()
+        )
+    told = {"id": made.id, "name": made.name, "role": made.role.value, "tags": made.tags}
+    told["token"] = key
     answer(as_json, key, told)
 
 
@@ -61,6 +73,7 @@ def _told(token: ApiToken) -> dict[str, Any]:
         "id": token.id,
         "name": token.name,
         "role": token.role.value,
+        "tags": token.tags,
         "created_at": _moment(token.created_at),
         "created_by": token.created_by,
         "expires_at": _moment(token.expires_at),

@@ -42,6 +42,14 @@ class Removal:
     job_id: str
     name: str
     task: str
+    tags_text: str
+    """Its tags as JSON."""
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags."""
+        tags: list[str] = json.loads(self.tags_text or "[]")
+        return tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,7 @@ def last_removal(session: Session, job_id: str) -> Removal | None:
     return None if found is None else Removal(*found)
 
 
-def _restorable(search: JobSearch | None = None) -> Select[int, datetime, str, str, str, str]:
+def _restorable(search: JobSearch | None = None) -> Select[int, datetime, str, str, str, str, str]:
     """Select the removals that count: of jobs that are gone, each by its last one."""
     wanted = _removals().where(~_came_later(), ~_exists_again())
     if search is not None:
@@ -101,9 +109,9 @@ def _restorable(search: JobSearch | None = None) -> Select[int, datetime, str, s
     return wanted
 
 
-def _removals() -> Select[int, datetime, str, str, str, str]:
+def _removals() -> Select[int, datetime, str, str, str, str, str]:
     return (
-        select(Audit.id, Audit.at, Audit.actor, Audit.target, _NAME, _TASK)
+        select(Audit.id, Audit.at, Audit.actor, Audit.target, _NAME, _TASK, _TAGS)
         .where(
             Audit.action == "job.remove",
             Audit.outcome == "done",

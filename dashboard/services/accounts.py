@@ -11,12 +11,14 @@ from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import Conflict, Invalid, NotFound
 from dashboard.scheduling.wallclock import zone_named
-from dashboard.services import audit, passwords, sessions, signin
+from dashboard.services import audit, joboptions, passwords, sessions, signin
 from dashboard.services.sessions import PERSON_COLUMNS, Person
 from dashboard.storage.models import ID_LENGTH, Revision, Role, User
 from dashboard.texts import is_storable, storable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
     from dashboard.services.audit import Actor
@@ -31,21 +33,30 @@ THEMES = ("light", "dark", "auto")
 
 
 def add_user(
-    session: Session, name: str, password: str | None, role: Role, *, actor: Actor
+    session: Session,
+    name: str,
+    password: str | None,
+    role: Role,
+    *,
+    tags: Sequence[str] = (),
+    actor: Actor,
 ) -> User:
     """Add a person; raises `Invalid` or `Conflict` for a name that is taken.
 
-    Without a password they can only sign in elsewhere, at a proxy or the host app.
+    Without a password they can only sign in elsewhere, at a proxy or the host app. With `tags` the
+    role is for jobs with one of them only; of all else they are viewers.
     """
     with audit.action(session, actor, "user.add", name) as entry:
         actor.require(Role.ADMIN)
-        entry.detail["role"] = role.value
+        limits = checked_tags(tags)
+        entry.detail |= {"role": role.value} | ({"tags": limits} if limits else {})
         if not 1 <= len(name) <= ID_LENGTH or not name.isprintable() or name != name.strip():
             raise Invalid.one("name", f"A user name has 1 to {ID_LENGTH} printable characters.")
         user = User(
             name=name,
             password_hash=passwords.NONE if password is None else passwords.hashed(password),
             role=role,
+            tags=limits,
             created_at=datetime.now(UTC),
         )
         session.add(user)
@@ -56,16 +67,24 @@ def add_user(
     return user
 
 
-def change_role(session: Session, name: str, role: Role, *, actor: Actor) -> None:
-    """Let a person do more or less, from their next request on."""
+def change_role(
+    session: Session, name: str, role: Role, *, tags: Sequence[str] | None = None, actor: Actor
+) -> None:
+    """Let a person do more or less, from their next request on.
+
+    `tags` limits them to jobs with one of them; none at all is every job, None leaves the limit.
+    """
     with audit.action(session, actor, "user.role", name) as entry:
         actor.require(Role.ADMIN)
         admins = _lock_admins(session)
         user = _by_name(session, name)
-        entry.difference({"role": user.role.value}, {"role": role.value})
-        if not role.includes(Role.ADMIN):
+        limits = user.tags if tags is None else checked_tags(tags)
+        entry.difference(
+            {"role": user.role.value, "tags": user.tags}, {"role": role.value, "tags": limits}
+        )
+        if limits or not role.includes(Role.ADMIN):
             _keep_an_admin(admins, user)
-        user.role = role
+        user.role, user.tags = role, limits
 
 
 def set_password(session: Session, name: str, password: str, *, actor: Actor) -> None:
@@ -187,11 +206,14 @@ def get_user(session: Session, user_id: int) -> User:
     return user
 
 
-def person_from_elsewhere(database: Database, name: str, role: Role | None) -> Person | None:
+def person_from_elsewhere(
+    database: Database, name: str, role: Role | None, tags: Sequence[str] | None = None
+) -> Person | None:
     """Return the person whom a proxy or the host app has signed in, adding them the first time.
 
     `role` is what the other side grants, for as long as it does; without one it is the role the
-    person has here, viewer at first. Somebody who is disabled here stays out.
+    person has here, viewer at first; likewise the `tags` that they are limited to. Somebody who is
+    disabled here stays out.
     """
     if not 1 <= len(name) <= ID_LENGTH or not name.isprintable():
         return None
@@ -209,7 +231,9 @@ def person_from_elsewhere(database: Database, name: str, role: Role | None) -> P
     person = Person(*found)
     if not person.active:
         return None
-    return person if role is None else replace(person, role=role)
+    if role is not None:
+        person = replace(person, role=role)
+    return person if tags is None else replace(person, tags=list(tags))
 
 
 def ensure_first_account(database: Database, settings: Settings) -> str | None:
@@ -225,6 +249,14 @@ def ensure_first_account(database: Database, settings: Settings) -> str | None:
     return None if given else password
 
 
+def checked_tags(tags: Sequence[str]) -> list[str]:
+    """Return the tags that somebody is to be limited to; raises `Invalid`."""
+    try:
+        return joboptions.tags(list(tags))
+    except ValueError as error:
+        raise Invalid.one("tags", str(error)) from error
+
+
 def _by_name(session: Session, name: str) -> User:
     query = select(User).where(User.name == name).with_for_update()
     user = session.scalars(query).first() if is_storable(name) else None
@@ -238,12 +270,12 @@ def _by_id(session: Session, user_id: int) -> User:
 
 
 def _lock_admins(session: Session) -> set[int]:
-    """Return the admins who can sign in, so that nobody else changes them at the same time.
+    """Return the admins of everything who can sign in; nobody else changes them at the same time.
 
     Otherwise two admins could demote each other at one moment, and nobody would be left.
     """
-    admins = select(User.id).where(User.role == Role.ADMIN, User.active).order_by(User.id)
-    return set(session.scalars(admins.with_for_update()))
+    admins = select(User).where(User.role == Role.ADMIN, User.active).order_by(User.id)
+    return {user.id for user in session.scalars(admins.with_for_update()) if not user.tags}
 
 
 def _keep_an_admin(admins: set[int], user: User) -> None:

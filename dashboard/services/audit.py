@@ -13,7 +13,7 @@ from dashboard.storage.models import ID_LENGTH, Audit, Role
 from dashboard.texts import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy.orm import Session
 
@@ -28,12 +28,41 @@ class Actor:
     role: Role
     address: str | None = None
     request_id: str | None = None
+    tags: tuple[str, ...] = ()
+    """Those of the jobs that the role is for; without any it is for everything."""
+
+    def reaches(self, tags: Iterable[str]) -> bool:
+        """Say whether the role is for a job with these tags."""
+        return not self.tags or not set(self.tags).isdisjoint(tags)
 
     def require(self, role: Role) -> None:
-        """Raise `NotAllowed` unless this actor's role reaches as far as `role`."""
+        """Raise `NotAllowed` unless this actor has `role`, for everything.
+
+        Whoever is limited to tags is refused: what is done to one job asks `require_for`.
+        """
+        self.require_role(role)
+        if self.tags:
+            message = f"{self.name} is limited to {self._jobs}; this is about more than those."
+            raise NotAllowed(message)
+
+    def require_for(self, tags: Iterable[str], role: Role) -> None:
+        """Raise `NotAllowed` unless this actor has `role` for a job with these tags."""
+        self.require_role(role)
+        if not self.reaches(tags):
+            raise NotAllowed(f"{self.name} is limited to {self._jobs}; this job has none of them.")
+
+    def require_role(self, role: Role) -> None:
+        """Raise `NotAllowed` unless this actor has `role` for anything at all.
+
+        For what asks `require_for` besides, for each of the jobs concerned.
+        """
         if not self.role.includes(role):
             message = f"This needs the role {role.value}; {self.name} is {self.role.value}."
             raise NotAllowed(message)
+
+    @property
+    def _jobs(self) -> str:
+        return f"jobs with the tag {' or '.join(self.tags)}"
 
 
 SYSTEM = Actor("system", Role.ADMIN)

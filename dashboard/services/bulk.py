@@ -103,12 +103,12 @@ def prepare(
     Raises `NotAllowed`, `Invalid` where nothing is chosen, or more than is possible.
     """
     with audit.action(session, actor, f"bulk.{action}", "") as entry:
-        actor.require(action.role)
+        actor.require_role(action.role)
         found = _chosen(session, action, ids, search)
         left_out: dict[str, list[str]] = {}
         targets = []
         for job in found:
-            if why := _why_not(action, job):
+            if why := _out_of_reach(action, job, actor) or _why_not(action, job):
                 left_out.setdefault(why, []).append(job.name)
             else:
                 targets.append(job.id)
@@ -170,6 +170,13 @@ def _chosen(
     return found
 
 
+def _out_of_reach(action: BulkAction, job: Any, actor: Actor) -> str | None:
+    """Say why an action on a job is not for the actor; whoever does it asks again."""
+    if action is BulkAction.RESTORE or actor.reaches(job.tags):
+        return None
+    return "Has none of the tags that you are limited to."
+
+
 def _why_not(action: BulkAction, job: Any, tag: str | None = None) -> str | None:
     """Say why an action is not for a job, which may be a row or an object."""
     if action is BulkAction.RESTORE:
@@ -227,7 +234,7 @@ def start(
     bulk = get(session, bulk_id, lock=True)
     action = BulkAction(bulk.action)
     with audit.action(session, actor, "bulk.start", str(bulk_id)) as entry:
-        actor.require(action.role)
+        actor.require_role(action.role)
         if bulk.created_by != actor.name:
             raise NotAllowed(f"{bulk.created_by} chose these jobs; choose them yourself.")
         if bulk.started_at is None:
@@ -260,7 +267,7 @@ def undo(session: Session, bulk_id: int, *, actor: Actor) -> Bulk:
     """
     removal = get(session, bulk_id)
     with audit.action(session, actor, "bulk.undo", str(bulk_id)) as entry:
-        actor.require(BulkAction.RESTORE.role)
+        actor.require_role(BulkAction.RESTORE.role)
         if removal.action != BulkAction.REMOVE or removal.started_at is None:
             raise Conflict("Only a removal can be undone.")
         gone = removed_by(session, removal.created_by, since=removal.started_at)

@@ -106,8 +106,9 @@ def create_job(
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.add", str(data.get("id") or "")) as entry:
-        actor.require(Role.ADMIN)
+        actor.require_role(Role.ADMIN)
         values = check_new(data, settings, now)
+        _keep_in_reach(values["tags"], actor)
         values["id"] = values["id"] or free_id(session, id_from_name(values["name"]))
         job = Job(**values, runs_counted=0, created_at=now, created_by=actor.name)
         lifecycle.fire_next(job, job.next_run_time)
@@ -140,13 +141,15 @@ def change_job(
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.change", job_id) as entry:
-        actor.require(Role.OPERATOR if set(data) <= {"trigger"} else Role.ADMIN)
         job = locked_job(session, job_id)
+        needed = Role.OPERATOR if set(data) <= {"trigger"} else Role.ADMIN
+        actor.require_for(job.tags, needed)
         if job.version != version:
             raise StaleEdit(job_id, expected=version, actual=job.version)
         require_own(job)
         before = snapshot(job)
         values = check_change(job, data, settings, now)
+        _keep_in_reach(values.get("tags", job.tags), actor)
         _apply(job, values, now)
         job.broken_reason = why_broken(job, settings.executors, settings.vault)
         _touch(job, actor, now)
@@ -192,8 +195,8 @@ def pause_job(
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.pause", job_id) as entry:
-        actor.require(Role.OPERATOR)
         job = locked_job(session, job_id)
+        actor.require_for(job.tags, Role.OPERATOR)
         require_ahead(until, now)
         if job.paused_at is None:
             job.paused_at, job.paused_by = now, actor.name
@@ -225,8 +228,8 @@ def resume_job(session: Session, job_id: str, *, actor: Actor) -> Job:
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.resume", job_id):
-        actor.require(Role.OPERATOR)
         job = locked_job(session, job_id)
+        actor.require_for(job.tags, Role.OPERATOR)
         if job.paused_at is not None or job.next_run_time is None:
             lifecycle.resume(job, now)
             _touch(job, actor, now)
@@ -240,8 +243,8 @@ def remove_job(session: Session, job_id: str, *, actor: Actor) -> None:
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.remove", job_id) as entry:
-        actor.require(Role.ADMIN)
         job = locked_job(session, job_id)
+        actor.require_for(job.tags, Role.ADMIN)
         entry.detail["job"] = row_as_json(job)
         cancel_all_queued(session, job_id, now)
         health = session.get(JobHealth, job_id)
@@ -267,8 +270,8 @@ def run_now(
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.run", job_id) as entry:
-        actor.require(Role.OPERATOR)
         job = locked_job(session, job_id)
+        actor.require_for(job.tags, Role.OPERATOR)
         if job.broken_reason is not None:
             message = f"Job “{job_id}” cannot run: {job.broken_reason}"
             raise Conflict(message)
@@ -277,7 +280,7 @@ def run_now(
         if parameters is not None:
             task = get_task(job.task)
             if task.guarded:
-                actor.require(Role.ADMIN)
+                actor.require_for(job.tags, Role.ADMIN)
             values = task.parameters.validate(parameters, vault=vault, kept=job.parameters)
             entry.detail["parameters"] = shown_parameters(job.task, values)
         run = queue_run(
@@ -332,6 +335,13 @@ def snapshot(job: Job) -> dict[str, Any]:
     values = {name: getattr(job, name) for name in FIELDS}
     values["end_at"] = job.end_at.isoformat() if job.end_at else None
     return values | {"paused": job.paused_at is not None}
+
+
+def _keep_in_reach(tags: list[str], actor: Actor) -> None:
+    """Let nobody make a job that is not theirs to look after any more."""
+    if not actor.reaches(tags):
+        message = f"You are limited to jobs tagged {' or '.join(actor.tags)}: it needs such a tag."
+        raise Invalid.one("tags", message)
 
 
 def _mask(told: dict[str, Any], task: str) -> None:

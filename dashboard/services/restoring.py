@@ -38,8 +38,9 @@ def restore_job(
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "job.restore", job_id) as entry:
-        actor.require(Role.ADMIN)
+        actor.require_role(Role.ADMIN)
         removal = _removal(session, job_id, entry_id)
+        actor.require_for(removal.detail["job"].get("tags") or (), Role.ADMIN)
         _require_undoable(session, removal, now)
         job = Job(**values_from_json(Job, removal.detail["job"]))
         job.version += 1

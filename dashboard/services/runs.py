@@ -12,14 +12,22 @@ from dashboard.history.consequences import is_retry
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.services import audit
 from dashboard.services.jobs import locked_job, queue_run, require_instance
-from dashboard.storage.models import ACTIVE, LARGEST_ID, WAITING_RUN, Origin, Role, Run, RunState
+from dashboard.storage.models import (
+    ACTIVE,
+    LARGEST_ID,
+    WAITING_RUN,
+    Job,
+    Origin,
+    Role,
+    Run,
+    RunState,
+)
 from dashboard.tasks import is_guarded
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dashboard.services.audit import Actor
-    from dashboard.storage.models import Job
 
 
 def get_run(session: Session, run_id: int, *, lock: bool = False) -> Run:
@@ -39,9 +47,10 @@ def cancel_run(session: Session, run_id: int, *, actor: Actor) -> Run:
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "run.cancel", str(run_id)) as entry:
-        actor.require(Role.OPERATOR)
         # Locked: the tick may just be handing it over, or the recorder writing its end.
         run = get_run(session, run_id, lock=True)
+        job = session.get(Job, run.job_id)  # None when it was removed: then it has no tags
+        actor.require_for(job.tags if job else (), Role.OPERATOR)
         entry.detail |= {"job": run.job_id, "state": run.state.value}
         if run.state not in ACTIVE:
             message = f"Run {run_id} has ended already ({run.state.value})."
@@ -71,11 +80,13 @@ def retry_run(session: Session, run_id: int, *, actor: Actor) -> Run:
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "run.retry", str(run_id)) as entry:
-        actor.require(Role.OPERATOR)
+        actor.require_role(Role.OPERATOR)
         run = get_run(session, run_id)
         job = _job_to_retry(session, run)
+        actor.require_for(job.tags, Role.OPERATOR)
         if run.task != job.task and is_guarded(job.task):
-            actor.require(Role.ADMIN)  # the parameters were chosen for another task, by anybody
+            # The parameters were chosen for another task, by anybody.
+            actor.require_for(job.tags, Role.ADMIN)
         retry = _waiting_retry(session, run)
         if retry is not None:
             retry.not_before, retry.ready_at, retry.requested_by = None, now, actor.name

@@ -49,6 +49,7 @@ class Person:
     active: bool
     timezone: str
     theme: str
+    tags: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Visit:
     seen_at: datetime | None = None
 
 
-PERSON_COLUMNS = (User.id, User.name, User.role, User.active, User.timezone, User.theme)
+PERSON_COLUMNS = (User.id, User.name, User.role, User.active, User.timezone, User.theme, User.tags)
 
 _FIND = (
     select(SignIn.id, SignIn.seen_at, *PERSON_COLUMNS)

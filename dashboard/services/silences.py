@@ -63,8 +63,7 @@ def snooze(
 def end_silence(session: Session, job_id: str, *, actor: Actor) -> Silence | None:
     """Make a job's trouble news again, and return what it was until now."""
     with audit.action(session, actor, "job.unsilence", job_id) as entry:
-        actor.require(Role.OPERATOR)
-        get_job(session, job_id)
+        actor.require_for(get_job(session, job_id).tags, Role.OPERATOR)
         health = _locked(session, job_id)
         before = health.silence
         entry.detail["was"] = before
@@ -84,8 +83,8 @@ def _silence(
     now = datetime.now(UTC)
     action = "job.acknowledge" if kind is Silence.ACKNOWLEDGED else "job.snooze"
     with audit.action(session, actor, action, job_id) as entry:
-        actor.require(Role.OPERATOR)
         job = get_job(session, job_id)
+        actor.require_for(job.tags, Role.OPERATOR)
         if until is not None and until <= now:
             raise Invalid([FieldError("until", "This time has passed. It has to be ahead.")])
         health = _locked(session, job_id)

@@ -15,9 +15,12 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from dashboard.errors import Conflict, Invalid, NotFound
 from dashboard.services import audit
+from dashboard.services.accounts import checked_tags
 from dashboard.storage.models import LARGEST_ID, ApiToken, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.orm import Session
 
     from dashboard.services.audit import Actor
@@ -44,6 +47,7 @@ _BEARER = select(
     ApiToken.role,
     ApiToken.expires_at,
     ApiToken.last_used_at,
+    ApiToken.tags,
 ).where(ApiToken.hash == bindparam("hash"), ApiToken.revoked_at.is_(None))
 
 
@@ -62,14 +66,22 @@ class Bearer:
     name: str
     """As it is told apart from people in the audit log: `token:` and the token's name."""
     role: Role
+    tags: list[str]
 
 
 def add_token(
-    session: Session, name: str, role: Role, *, days: int | None = None, actor: Actor
+    session: Session,
+    name: str,
+    role: Role,
+    *,
+    days: int | None = None,
+    tags: Sequence[str] = (),
+    actor: Actor,
 ) -> tuple[ApiToken, str]:
     """Make a token that works for so many days, or until it is revoked; return it with its key.
 
-    Raises `Invalid`, `Conflict` for a name that another working token has, `NotAllowed`.
+    With `tags` its role is for jobs with one of them only; of all else it is a viewer. Raises
+    `Invalid`, `Conflict` for a name that another working token has, `NotAllowed`.
     """
     now = datetime.now(UTC)
     with audit.action(session, actor, "token.add", name) as entry:
@@ -80,6 +92,7 @@ def add_token(
             name=name,
             hash=_hash(key),
             role=role,
+            tags=checked_tags(tags),
             created_at=now,
             created_by=actor.name,
             expires_at=None if days is None else now + timedelta(days=days),
@@ -91,6 +104,7 @@ def add_token(
             message = f"There is a token “{name}” already. Revoke it first, or choose another name."
             raise Conflict(message) from error
         entry.detail |= {"id": token.id, "role": role.value, "days": days}
+        entry.detail |= {"tags": token.tags} if token.tags else {}
     return token, key
 
 
@@ -134,7 +148,7 @@ def authenticate(database: Database, key: str) -> Bearer | None:
         return None
     if found.last_used_at is None or found.last_used_at <= now - _USE_STEP:
         _note_use(database, found.id, now)
-    return Bearer(found.id, f"token:{found.name}", found.role)
+    return Bearer(found.id, f"token:{found.name}", found.role, found.tags)
 
 
 def _note_use(database: Database, token_id: int, now: datetime) -> None:

@@ -22,21 +22,22 @@ from werkzeug.exceptions import Forbidden
 from wtforms import ValidationError
 
 from dashboard.errors import NotAllowed, TooManyRequests
-from dashboard.services import audit, sessions, tokens
+from dashboard.services import audit, reach, sessions, tokens
 from dashboard.services.audit import Actor
+from dashboard.storage.models import Role
 from dashboard.web.elsewhere import visit_from_elsewhere
 from dashboard.web.frontdoor import REQUEST_ID
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Iterable
     from typing import Any
 
     from flask import Response
 
     from dashboard.services.sessions import Person, Visit
     from dashboard.services.tokens import Bearer
-    from dashboard.storage.models import Role, User
+    from dashboard.storage.models import User
 
 View = TypeVar("View", bound="Callable[..., Any]")
 
@@ -69,11 +70,16 @@ class FormExpired(Exception):
         return "The form's token was missing or did not belong to the session."
 
 
-def role(needed: Role) -> Callable[[View], View]:
-    """Declare the role a view needs. Every route has this or `public`."""
+def role(needed: Role, *, for_each: bool = False) -> Callable[[View], View]:
+    """Declare the role a view needs. Every route has this or `public`.
+
+    Who is limited to tags has the role for the job that the address names. Where it names none,
+    the role has to be for everything, but for views whose service asks `for_each` of the jobs.
+    """
 
     def declare(view: View) -> View:
         view.dashboard_access = needed  # type: ignore[attr-defined]
+        view.dashboard_for_each = for_each  # type: ignore[attr-defined]
         return view
 
     return declare
@@ -96,6 +102,11 @@ def declared_access(endpoint: str) -> Role | str | None:
         current_app.view_functions[endpoint], "dashboard_access", None
     )
     return access
+
+
+def asks_for_each(endpoint: str) -> bool:
+    """Say whether what is behind a route asks for each job whether the person may act on it."""
+    return getattr(current_app.view_functions[endpoint], "dashboard_for_each", False)
 
 
 def guard() -> None:
@@ -152,6 +163,20 @@ def _admit(needed: Role) -> None:
             f"This needs the role “{needed}”; you are signed in as “{actor.role}”."
             " Ask an admin, or sign in with another account."
         )
+    if actor.tags and needed is not Role.VIEWER and not asks_for_each(request.endpoint or ""):
+        _require_reach(actor, needed)
+
+
+def _require_reach(actor: Actor, needed: Role) -> None:
+    """Refuse who is limited to tags what concerns another job, or more than jobs."""
+    place = request.view_args or {}
+    if place.keys().isdisjoint(reach.PLACES):
+        actor.require(needed)
+        return
+    with dashboard_state().database.read() as database_session:
+        tags = reach.tags_at(database_session, place)
+    if tags is not None:  # of what is not there the view knows what to say
+        actor.require_for(tags, needed)
 
 
 def _refuse_other_sites() -> None:
@@ -207,13 +232,44 @@ def _known_actor() -> Actor | None:
     who: Bearer | Person | None = current_user()
     if is_api() and (request.method not in _SAFE_METHODS or "Authorization" in request.headers):
         who = current_bearer()
-    return None if who is None else Actor(who.name, who.role, request.remote_addr, request_id())
+    if who is None:
+        return None
+    return Actor(who.name, who.role, request.remote_addr, request_id(), tuple(who.tags))
 
 
-def may(needed: str) -> bool:
-    """Say whether the person may do what `needed` may: pages leave out what would be refused."""
+def may(needed: str, tags: Iterable[str] | None = None) -> bool:
+    """Say whether the person may do what `needed` may: pages leave out what would be refused.
+
+    `tags` are those of the job it is about; without them it is about everything.
+    """
     user = current_user()
-    return user is not None and user.role.includes(type(user.role)(needed))
+    if user is None or not user.role.includes(Role(needed)):
+        return False
+    limited = bool(user.tags) and Role(needed) is not Role.VIEWER
+    return not limited or not set(user.tags).isdisjoint(tags or ())
+
+
+def has_role(needed: str) -> bool:
+    """Say whether the person may do what `needed` may with some jobs at least."""
+    user = current_user()
+    return user is not None and user.role.includes(Role(needed))
+
+
+class _Everything:
+    """The reach of who is not limited."""
+
+    def __contains__(self, job_id: object) -> bool:
+        """Hold every job, those that were removed included."""
+        return True
+
+
+def reach_of(job_ids: Iterable[str]) -> Container[str]:
+    """Return those of the jobs for which the person's role is."""
+    user = current_user()
+    if user is None or not user.tags:
+        return _Everything()
+    with dashboard_state().database.read() as database_session:
+        return reach.jobs_within(database_session, job_ids, user.tags)
 
 
 def request_id() -> str:

@@ -23,7 +23,7 @@ from dashboard.scheduling import triggers
 from dashboard.storage.models import ID_LENGTH, LARGEST_ID, Role
 from dashboard.tasks import shown_parameters
 from dashboard.texts import storable
-from dashboard.web.access import may, role
+from dashboard.web.access import has_role, may, role
 from dashboard.web.filters import iso
 from dashboard.web.rendering import live_etag, not_modified, render
 from dashboard.web.state import dashboard_state
@@ -71,7 +71,7 @@ class Row:
     url: str | None
     """Where the target is, if it has a page."""
     restorable: bool = False
-    """Whether it is the removal of a job that can still be undone."""
+    """Whether it is the removal of a job that the person can still undo."""
 
 
 DONE_TO_JOBS = {
@@ -248,10 +248,14 @@ def _row(entry: Audit) -> Row:
         url = url_for("dashboard.job.show", job_id=entry.target)
     elif entry.action.startswith("run.") and entry.target.isdecimal():
         url = url_for("dashboard.run.show", run_id=int(entry.target))
-    elif entry.action.startswith("bulk.") and entry.target.isdecimal() and may(Role.OPERATOR):
+    elif entry.action.startswith("bulk.") and entry.target.isdecimal() and has_role(Role.OPERATOR):
         url = url_for("dashboard.bulk.show", bulk_id=int(entry.target))
     removed = (entry.action, entry.outcome) == ("job.remove", "done")
-    restorable = removed and datetime.now(UTC) - entry.at < timedelta(days=UNDO_DAYS)
+    restorable = (
+        removed
+        and datetime.now(UTC) - entry.at < timedelta(days=UNDO_DAYS)
+        and may(Role.ADMIN, entry.detail.get("job", {}).get("tags"))
+    )
     return Row(entry, list(facts_of(shown_detail(entry))), url, restorable)
 
 

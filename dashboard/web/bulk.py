@@ -13,7 +13,7 @@ from dashboard.errors import Invalid
 from dashboard.services import bulk
 from dashboard.services.bulk import BulkAction
 from dashboard.storage.models import Role
-from dashboard.web.access import current_actor, may, role
+from dashboard.web.access import current_actor, has_role, role
 from dashboard.web.rendering import render
 from dashboard.web.state import dashboard_state
 from dashboard.web.times import CHOICES, read_until
@@ -85,11 +85,11 @@ WORDINGS = {
 def offered(*, removed: bool = False) -> list[tuple[str, Wording]]:
     """Return what the person may do to many jobs, or to removed ones, as their list offers it."""
     fitting = [action for action in WORDINGS if (action is BulkAction.RESTORE) is removed]
-    return [(action.value, WORDINGS[action]) for action in fitting if may(action.role)]
+    return [(action.value, WORDINGS[action]) for action in fitting if has_role(action.role)]
 
 
 @blueprint.post("/jobs/bulk")
-@role(Role.OPERATOR)
+@role(Role.OPERATOR, for_each=True)
 def choose() -> AnyResponse:
     """Take the choice of jobs from the list and lead to what would be done."""
     search = request.form.get("q", "") if "all" in request.form else None
@@ -105,14 +105,14 @@ def choose() -> AnyResponse:
 
 
 @blueprint.get("/jobs/bulk/<int:bulk_id>")
-@role(Role.OPERATOR)
+@role(Role.OPERATOR, for_each=True)
 def show(bulk_id: int) -> Response:
     """Show what would be done, or what was done."""
     return _show(bulk_id)
 
 
 @blueprint.post("/jobs/bulk/<int:bulk_id>")
-@role(Role.OPERATOR)
+@role(Role.OPERATOR, for_each=True)
 def act(bulk_id: int) -> AnyResponse:
     """Do what was previewed, or go on with it."""
     form = request.form
@@ -132,7 +132,7 @@ def act(bulk_id: int) -> AnyResponse:
 
 
 @blueprint.post("/jobs/bulk/<int:bulk_id>/undo")
-@role(Role.ADMIN)
+@role(Role.ADMIN, for_each=True)
 def undo(bulk_id: int) -> AnyResponse:
     """Bring back what was removed, all of it at once."""
     with dashboard_state().change() as session:

@@ -69,7 +69,7 @@ class Opened:
 
 
 @blueprint.get("/jobs/new")
-@role(Role.ADMIN)
+@role(Role.ADMIN, for_each=True)
 def new() -> Response:
     """Show the form for a new job; `?task=` chooses its task already, `?clone=` copies a job."""
     if clone := request.args.get("clone"):
@@ -79,7 +79,7 @@ def new() -> Response:
 
 
 @blueprint.post("/jobs/new")
-@role(Role.ADMIN)
+@role(Role.ADMIN, for_each=True)
 def create() -> AnyResponse:
     """Add the job, or show the form again with what is wrong."""
     state = dashboard_state()
@@ -138,7 +138,7 @@ def change(job_id: str) -> AnyResponse:
 
 @blueprint.post("/jobs/new/fields")
 @blueprint.post("/jobs/<job_id>/edit/fields")
-@role(Role.OPERATOR)
+@role(Role.OPERATOR, for_each=True)
 def fields(job_id: str | None = None) -> Response:
     """Show the fields of the task and the trigger chosen, keeping what was typed elsewhere."""
     job = None if job_id is None else _job(job_id)
@@ -190,7 +190,7 @@ def _form(texts: Texts, job: Job | None, faults: Iterable[FieldError] = ()) -> J
         texts,
         is_new=job is None,
         faults=tuple(faults),
-        trigger_only=job is not None and not may(Role.ADMIN),
+        trigger_only=job is not None and not may(Role.ADMIN, job.tags),
         search=request.form.get("search", ""),
         executors=settings.executors,
         usual=optionforms.new_texts(settings),

@@ -25,8 +25,9 @@ def visit_from_elsewhere() -> Visit | None:
     granted = state.user() if state.user is not None else _named_by_proxy()
     if granted is None:
         return None
-    name, word = (granted, None) if isinstance(granted, str) else granted
-    person = accounts.person_from_elsewhere(state.database, name, _role(word))
+    name, word, *limits = (granted, None) if isinstance(granted, str) else granted
+    tags = limits[0] if limits else None
+    person = accounts.person_from_elsewhere(state.database, name, _role(word), tags)
     return None if person is None else Visit(person)
 
 

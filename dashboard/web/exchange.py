@@ -100,7 +100,7 @@ def export() -> Response:
 
 
 @blueprint.post("/jobs/export")
-@role(Role.OPERATOR)
+@role(Role.OPERATOR, for_each=True)
 def export_selected() -> Response:
     """Send the jobs that are selected in the list, or all that match, as a file."""
     form = request.form

@@ -215,7 +215,7 @@ def remove(job_id: str) -> AnyResponse:
 
 
 @blueprint.post("/jobs/<job_id>/restore")
-@role(Role.ADMIN)
+@role(Role.ADMIN, for_each=True)
 def restore(job_id: str) -> AnyResponse:
     """Bring back a job that was removed; `entry` names an audit entry that is not the last."""
     entry_id = request.form.get("entry", type=int)

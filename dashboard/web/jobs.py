@@ -16,7 +16,7 @@ from dashboard.history.jobsearch import REMOVED, SEARCHABLE, JobSearch
 from dashboard.history.removed import UNDO_DAYS, list_removed
 from dashboard.scheduling import triggers
 from dashboard.storage.models import Health, Role
-from dashboard.web.access import may, role
+from dashboard.web.access import has_role, reach_of, role
 from dashboard.web.bulk import offered
 from dashboard.web.filters import duration, percent
 from dashboard.web.moments import Clock, write
@@ -134,7 +134,8 @@ class JobRow:
     strip: Strip | None
     success_rate: str  # of the runs in the strip
     usual: str
-    acts: bool  # whether whoever looks may act
+    picks: bool  # whether whoever looks may act on some jobs at least
+    acts: bool  # whether they may act on this one
 
     @property
     def troubled(self) -> bool:
@@ -156,7 +157,7 @@ class _Onlooker(NamedTuple):
 
     list_url: str
     zone: tzinfo
-    acts: bool
+    picks: bool
 
 
 def list_rows(listed: Iterable[ListedJob]) -> list[str]:
@@ -165,8 +166,10 @@ def list_rows(listed: Iterable[ListedJob]) -> list[str]:
     Fifty of them are a page that many people look at all day, while few jobs change: a row is drawn
     once as long as it looks the same.
     """
-    clock = Clock.read()
-    onlooker = _Onlooker(url_for("dashboard.jobs.index"), clock.zone, may("operator"))
+    clock, jobs = Clock.read(), list(listed)
+    picks = has_role("operator")
+    onlooker = _Onlooker(url_for("dashboard.jobs.index"), clock.zone, picks)
+    reach = reach_of(job.id for job in jobs) if picks else ()
     return [
         _draw_row(
             job,
@@ -175,14 +178,22 @@ def list_rows(listed: Iterable[ListedJob]) -> list[str]:
             clock.ago(job.paused_at),
             clock.ago(job.last_finished_at),
             onlooker,
+            acts=job.id in reach,
         )
-        for job in listed
+        for job in jobs
     ]
 
 
 @lru_cache(maxsize=2048)
 def _draw_row(
-    job: ListedJob, health: Health, due: str, paused: str, finished: str, onlooker: _Onlooker
+    job: ListedJob,
+    health: Health,
+    due: str,
+    paused: str,
+    finished: str,
+    onlooker: _Onlooker,
+    *,
+    acts: bool,
 ) -> str:
     """Draw a row; `due`, `paused` and `finished` say how long ago, or how soon, that is."""
     address = quote(job.id, safe="")
@@ -202,7 +213,8 @@ def _draw_row(
         strip=strip,
         success_rate=percent(strip.success_rate) if strip else "",
         usual=duration(job.usual_duration),
-        acts=onlooker.acts,
+        picks=onlooker.picks,
+        acts=acts,
     )
     return draw_macro("jobs/_row.html", "job_row", row)
 

@@ -13,17 +13,17 @@ from dashboard.history.overview import SOON, read_overview
 from dashboard.history.problems import SHOWN
 from dashboard.history.system import QUEUED
 from dashboard.storage.models import Role
-from dashboard.web.access import role
+from dashboard.web.access import reach_of, role
 from dashboard.web.rendering import draw_macro, live_etag, not_modified, render
 from dashboard.web.shell import scheduler_now, shell_of
 from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from flask import Response
 
-    from dashboard.history.overview import HourCount
+    from dashboard.history.overview import HourCount, Overview
 
 blueprint = Blueprint("now", __name__)
 
@@ -51,6 +51,7 @@ def show() -> Response:
         partial="now/_tv.html" if tv else "now/_live.html",
         etag=etag,
         overview=overview,
+        reach=reach_of(_jobs_shown(overview)),
         at=now,
         chart=hour_bars(overview.hours),
         day=day_counts(overview.hours),
@@ -66,6 +67,13 @@ def show() -> Response:
 def _draw_actions(root: str, job_id: str, run: bool) -> str:  # noqa: ARG001, FBT001 -- Flask puts `root` in front
     """Draw the buttons of a row, once: hundreds of addresses are most of such a page's time."""
     return draw_macro("now/_actions.html", "actions", job_id, run)
+
+
+def _jobs_shown(overview: Overview) -> Iterator[str]:
+    for problem in (*overview.problems.open, *overview.problems.silenced):
+        yield problem.job_id
+    for active in overview.running:
+        yield active.job_id
 
 
 @dataclass(frozen=True, slots=True)

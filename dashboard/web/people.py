@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, request, url_for
@@ -55,7 +56,9 @@ def add() -> AnyResponse:
     try:
         password, made_up = _password()
         with dashboard_state().change() as session:
-            user = accounts.add_user(session, name, password, _role(), actor=current_actor())
+            user = accounts.add_user(
+                session, name, password, _role(), tags=_tags(), actor=current_actor()
+            )
             number = user.id
     except Conflict as error:
         return _form(Invalid.one("name", str(error)), status=error.status)
@@ -81,10 +84,12 @@ def change_role(number: int) -> AnyResponse:
         with dashboard_state().change() as session:
             name = accounts.get_user(session, number).name
             wanted = _role()
-            accounts.change_role(session, name, wanted, actor=current_actor())
+            tags = _tags()
+            accounts.change_role(session, name, wanted, tags=tags, actor=current_actor())
     except (Invalid, Conflict) as error:
         return _person(number, "role", error)
-    return done(url_for(".show", number=number), f"“{name}” is {wanted} from now on.")
+    limit = f" for jobs tagged {' or '.join(tags)}" if tags else ""
+    return done(url_for(".show", number=number), f"“{name}” is {wanted}{limit} from now on.")
 
 
 @blueprint.post("/<int:number>/password")
@@ -137,6 +142,11 @@ def _role() -> Role:
         raise Invalid.one("role", f"A role is one of {', '.join(Role)}.") from error
 
 
+def _tags() -> list[str]:
+    """Return the tags that the form names, those that somebody is to be limited to."""
+    return accounts.checked_tags(re.split(r"[\s,]+", request.form.get("tags", "").strip()))
+
+
 def _password() -> tuple[str, bool]:
     """Return the password that was typed; without one, one that is made up, and True."""
     typed = request.form.get("password", "")
@@ -148,6 +158,7 @@ def _form(problem: Invalid | None = None, *, status: int = 200) -> Response:
         "people/new.html",
         name=request.form.get("name", ""),
         role=request.form.get("role", Role.VIEWER.value),
+        tags=request.form.get("tags", ""),
         roles=ROLES,
         errors=_complaints(problem),
     )
@@ -162,6 +173,7 @@ def _person(number: int, concerns: str = "", problem: DashboardError | None = No
     response = render(
         "people/person.html",
         user=user,
+        tags=request.form.get("tags", ", ".join(user.tags)),
         roles=ROLES,
         browsers=[(row, browser_of(row.user_agent)) for row in sign_ins],
         errors=_complaints(problem, concerns),

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dashboard.storage.db import read_revision
 from dashboard.web import filters
-from dashboard.web.access import CSRF_KEY, current_user, current_visit, may
+from dashboard.web.access import CSRF_KEY, current_user, current_visit, has_role, may
 from dashboard.web.assets import asset, folder
 from dashboard.web.shell import navigation, scheduler_now, shell, theme
 from dashboard.web.zones import display_zone
@@ -55,6 +55,7 @@ def templates() -> Environment:
         draw_icon=draw_icon,
         here=here,
         look=filters.look,
+        has_role=has_role,
         may=may,
         navigation=navigation,
         now=lambda: datetime.now(UTC),

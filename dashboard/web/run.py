@@ -13,7 +13,7 @@ from dashboard.history import queries
 from dashboard.history.verdicts import is_slow
 from dashboard.services import runs
 from dashboard.storage.models import ACTIVE, LARGEST_ID, PROBLEMS, Role, RunState
-from dashboard.web.access import current_actor, role
+from dashboard.web.access import current_actor, has_role, reach_of, role
 from dashboard.web.job import show_parameters
 from dashboard.web.rendering import (
     done,
@@ -200,6 +200,7 @@ def _about(detail: RunDetail, steps: Sequence[RunStep]) -> dict[str, Any]:
     usual = detail.usual_duration
     return {
         "detail": detail,
+        "acts": has_role("operator") and run.job_id in reach_of([run.job_id]),
         "run": run,
         "active": active,
         "overrun": _overrun(detail, now),

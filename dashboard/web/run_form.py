@@ -32,7 +32,7 @@ _TAKEN = ("parameters", FORGET)
 def may_choose_parameters(job: Job) -> bool:
     """Say whether a run of the job may be given other parameters by whoever asks."""
     takes_any = bool(parameter_fields(task_named(job.task)))
-    return takes_any and (may("admin") or not is_guarded(job.task))
+    return takes_any and (may("admin", job.tags) or not is_guarded(job.task))
 
 
 def run_form(job: Job, faults: Iterable[FieldError] = ()) -> JobForm:

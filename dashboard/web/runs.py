@@ -14,7 +14,7 @@ from dashboard.errors import FieldError, Invalid, by_field
 from dashboard.history.run_list import LOOK_THROUGH, RunFilter, RunPage, list_runs
 from dashboard.storage.models import Origin, Role, RunState
 from dashboard.tasks import all_tasks
-from dashboard.web.access import may, role
+from dashboard.web.access import has_role, reach_of, role
 from dashboard.web.charts import duration_bar
 from dashboard.web.filters import absolute, count, duration, iso
 from dashboard.web.moments import Clock, write
@@ -126,7 +126,6 @@ class _Onlooker(NamedTuple):
     runs_url: str
     jobs_url: str
     zone: tzinfo
-    acts: bool
     with_job: bool
 
 
@@ -136,22 +135,25 @@ def table_rows(listed: Iterable[ListedRun], *, with_job: bool = True) -> list[st
     Fifty of them are a page that many people look at, while what has finished stays as it is: a row
     is drawn once as long as it looks the same.
     """
-    clock = Clock.read()
+    clock, runs = Clock.read(), list(listed)
     onlooker = _Onlooker(
-        url_for("dashboard.runs.index"),
-        url_for("dashboard.jobs.index"),
-        clock.zone,
-        may("operator"),
-        with_job,
+        url_for("dashboard.runs.index"), url_for("dashboard.jobs.index"), clock.zone, with_job
     )
+    reach = reach_of(run.job_id for run in runs) if has_role("operator") else ()
     return [
-        _draw_row(run, clock.ago(run.scheduled_at), _length(_took(run, clock)), onlooker)
-        for run in listed
+        _draw_row(
+            run,
+            clock.ago(run.scheduled_at),
+            _length(_took(run, clock)),
+            onlooker,
+            acts=run.job_id in reach,
+        )
+        for run in runs
     ]
 
 
 @lru_cache(maxsize=2048)
-def _draw_row(run: ListedRun, ago: str, took: str, onlooker: _Onlooker) -> str:
+def _draw_row(run: ListedRun, ago: str, took: str, onlooker: _Onlooker, *, acts: bool) -> str:
     """Draw a row; `ago`: how long ago its time was; `took`: its duration, so far."""
     since = _running_since(run)
     row = RunRow(
@@ -166,7 +168,7 @@ def _draw_row(run: ListedRun, ago: str, took: str, onlooker: _Onlooker) -> str:
         origin=ORIGINS[run.origin],
         why=_why(run) or _waits(run, onlooker.zone),
         with_job=onlooker.with_job,
-        acts=onlooker.acts,
+        acts=acts,
     )
     return draw_macro("runs/_row.html", "run_row", row)
 

@@ -13,7 +13,7 @@ from dashboard.web.rate import Buckets
 from dashboard.web.remembered import Remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy.orm import Session
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 EXTENSION = "dashboard"
 
-Granted: TypeAlias = "str | tuple[str, str | None] | None"
-"""Who a host app says is signed in: a user name, or a name and a role; None for nobody."""
+Granted: TypeAlias = "str | tuple[str, str | None] | tuple[str, str | None, Sequence[str]] | None"
+"""Who a host app says is signed in: a user name, or a name and a role, or besides the tags of the
+jobs that the role is for; None for nobody."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -45,11 +46,16 @@ def index() -> Response:
 @role(Role.ADMIN)
 def create() -> Response:
     """Make a token and show its key, now and never again; or the form with what is wrong."""
-    texts = {name: request.form.get(name, "").strip() for name in ("name", "role", "days")}
+    texts = {name: request.form.get(name, "").strip() for name in ("name", "role", "days", "tags")}
     try:
         with dashboard_state().change() as session:
             _token, key = tokens.add_token(
-                session, texts["name"], _role(texts), days=_days(texts), actor=current_actor()
+                session,
+                texts["name"],
+                _role(texts),
+                days=_days(texts),
+                tags=re.split(r"[\s,]+", texts["tags"]),
+                actor=current_actor(),
             )
     except Invalid as error:
         return _page(texts, errors=error.errors, status=error.status)

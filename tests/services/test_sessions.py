@@ -42,7 +42,7 @@ def test_a_token_leads_to_its_person(database: Database, vera: User) -> None:
     token = begin(database, vera)
     visit = find(database, token)
     assert visit is not None
-    assert visit.person == sessions.Person(vera.id, "vera", Role.VIEWER, True, "", "auto")
+    assert visit.person == sessions.Person(vera.id, "vera", Role.VIEWER, True, "", "auto", [])
     assert datetime.now(UTC) - found(database, token)[1] < MINUTE
 
 

@@ -59,13 +59,14 @@ class Site:
         """Take the form token from a page."""
         return str(self.get("/runs").select_one("#csrf-token")["content"])  # type: ignore[index]
 
-    def sign_in(self, role: Role) -> None:
-        """Become somebody with this role."""
+    def sign_in(self, role: Role, *tags: str) -> None:
+        """Become somebody with this role, for jobs with one of the tags if any are given."""
         with self.database.write() as session:
             user = User(
                 name=f"{role.value}-{time.monotonic_ns()}",
                 password_hash="-",
                 role=role,
+                tags=list(tags),
                 created_at=datetime.now(UTC),
             )
             session.add(user)

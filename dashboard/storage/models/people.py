@@ -45,6 +45,7 @@ class User(Base):
     name: Mapped[str] = mapped_column(String(ID_LENGTH), unique=True)
     password_hash: Mapped[str] = mapped_column(Text)  # empty: signs in elsewhere only
     role: Mapped[Role]
+    tags: Mapped[list[str]] = mapped_column(default=list)  # of the jobs it is for; none: of all
     active: Mapped[bool] = mapped_column(default=True)
     timezone: Mapped[str] = mapped_column(String(64), default="")  # empty: the browser's
     theme: Mapped[str] = mapped_column(String(8), default="auto")  # light, dark, auto

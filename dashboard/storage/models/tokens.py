@@ -20,6 +20,7 @@ class ApiToken(Base):
     name: Mapped[str] = mapped_column(String(ID_LENGTH))
     hash: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256, hexadecimal
     role: Mapped[Role]
+    tags: Mapped[list[str]] = mapped_column(default=list)  # of the jobs it is for; none: of all
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(ID_LENGTH))
     expires_at: Mapped[datetime | None]

@@ -183,7 +183,7 @@ def index(session: Session, query: JobQuery) -> JobList:
 
 
 @blueprint.post("/jobs")
-@role(Role.ADMIN)
+@role(Role.ADMIN, for_each=True)
 @operation("Add a job", answer=Job, body=JobToAdd, status=201, changes=True, conflicts=True)
 def add(session: Session, body: JobToAdd) -> Made:
     """Add a job. It fires from now on as its trigger says."""
