@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 SCHEDULER = "scheduler"
 
+START_TIME = 19
+"""Where the start time stands in /proc/PID/stat, counted behind the program's name."""
+
 # Statements of the hot path are built once: building one costs five times its execution.
 _TAKE = (
     update(Lease)
@@ -81,7 +84,7 @@ class Identity:
             host=host,
             machine=_machine(host),
             pid=pid,
-            pid_started=psutil.Process(pid).create_time(),
+            pid_started=start_of(pid),
         )
 
 
@@ -92,9 +95,23 @@ def _machine(host: str) -> str:
     """
     try:
         namespace = Path("/proc/self/ns/pid").stat().st_ino
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
-        namespace = 0
-    return f"{host}/{namespace}/{psutil.boot_time():.0f}"[:255]
+        namespace, boot = 0, f"{psutil.boot_time():.0f}"
+    return f"{host[:200]}/{namespace}/{boot}"
+
+
+def start_of(pid: int) -> float:
+    """Return when a process began: on Linux in ticks since boot, which no clock that is set moves.
+
+    Raises `psutil.Error`, as when there is no such process.
+    """
+    process = psutil.Process(pid)
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2]
+    except OSError:
+        return process.create_time()
+    return float(after_name.split()[START_TIME])
 
 
 class Leadership:
@@ -240,7 +257,7 @@ def is_gone(holder: Lease | Process, identity: Identity) -> bool:
     try:
         process = psutil.Process(holder.pid)
         zombie = process.status() == psutil.STATUS_ZOMBIE
-        return zombie or abs(process.create_time() - holder.pid_started) > 1
+        return zombie or abs(start_of(holder.pid) - holder.pid_started) > 1
     except psutil.NoSuchProcess:
         return True
     except psutil.Error:

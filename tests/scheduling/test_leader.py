@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from dashboard.scheduling import leader
-from dashboard.scheduling.leader import Identity, Leadership, database_now
+from dashboard.scheduling.leader import Identity, Leadership, database_now, start_of
 from dashboard.storage.models import Lease, SchedulerLife
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def process() -> Iterator[Identity]:
             here,
             process=f"other:{child.pid}",
             pid=child.pid,
-            pid_started=psutil.Process(child.pid).create_time(),
+            pid_started=start_of(child.pid),
         )
     finally:
         child.kill()
@@ -264,6 +264,19 @@ class TestSameMachine:
             hold(database, leadership(other))
             assert not is_due(database, here)
             assert not hold(database, here)
+
+    @pytest.mark.skipif(not psutil.LINUX, reason="elsewhere a start is known by the clock alone")
+    def test_a_living_one_is_left_alone_when_the_clock_is_set(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The kernel's own idea of when the machine was started moves with the clock."""
+        here = leadership(Identity.of_this_process())
+        with process() as other:
+            hold(database, leadership(other))
+            for name in ("psutil.boot_time", "psutil._pslinux.boot_time"):
+                monkeypatch.setattr(name, lambda: 1_000_000_000.0)
+            assert not is_due(database, here)
+            assert Identity.of_this_process().machine == other.machine
 
     def test_a_dead_holder_need_not_be_waited_for(self, database: Database) -> None:
         here = leadership(Identity.of_this_process(), seconds=3600)

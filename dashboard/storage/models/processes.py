@@ -20,7 +20,7 @@ class Lease(Base):
     holder: Mapped[str] = mapped_column(String(64))
     machine: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int]
-    pid_started: Mapped[float]  # the process's start time: a pid alone may be reused
+    pid_started: Mapped[float]  # when the process began: a pid alone may be reused
     renewed_at: Mapped[datetime]
     until: Mapped[datetime]
 
