@@ -167,7 +167,9 @@ def problem(status: int, title: str, messages: list[str]) -> Response:
     """Answer with an error page, or with toasts to a page that stays as it is."""
     if wants_partial():
         return toast_answer(status, "bad", *messages)
-    return make_response(draw("error.html", status=status, title=title, messages=messages), status)
+    again = here() if status >= 500 and request.method == "GET" else None  # noqa: PLR2004 -- our fault
+    text = draw("error.html", status=status, title=title, messages=messages, again=again)
+    return make_response(text, status)
 
 
 def toast_answer(status: int, kind: str, *messages: str, **context: object) -> Response:
