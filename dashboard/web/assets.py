@@ -6,7 +6,7 @@ import hashlib
 from functools import cache, lru_cache
 from pathlib import Path
 
-from flask import request, url_for
+from flask import g, url_for
 
 import dashboard
 
@@ -38,9 +38,12 @@ def content_hash(name: str) -> str:
 
 def asset(name: str) -> str:
     """Return the address of a static file, which a browser may keep for ever."""
-    return _address(request.script_root, name)
+    if "dashboard_static" not in g:
+        g.dashboard_static = url_for("dashboard.static", filename="")
+    return _address(g.dashboard_static, name)
 
 
 @lru_cache(maxsize=256)
-def _address(root: str, name: str) -> str:  # noqa: ARG001 -- what Flask puts in front
-    return url_for("dashboard.static", filename=name, v=content_hash(name) or None)
+def _address(folder_url: str, name: str) -> str:
+    version = content_hash(name)
+    return f"{folder_url}{name}?v={version}" if version else f"{folder_url}{name}"
