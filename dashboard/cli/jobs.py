@@ -34,12 +34,15 @@ from dashboard.scheduling import triggers
 from dashboard.services import audit, jobs
 from dashboard.storage.models import ACTIVE, RunState
 from dashboard.tasks import get_task, shown_parameters
-from dashboard.web.api.shapes import Job, Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy.orm import Session
+
+    from dashboard.history.queries import JobDetail
     from dashboard.storage.db import Database
+    from dashboard.web.api.shapes import Job, Run
 
 LOOK_SECONDS = 0.5
 _UNITS = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
@@ -73,7 +76,7 @@ def list_(search: str, *, as_json: bool, **options: Any) -> None:
         raise click.UsageError(" ".join(wanted.complaints))
     with opened(**options) as database, database.read() as session:
         found = queries.get_jobs(session, matching_ids(session, wanted))
-    shown = [Job.of(detail) for detail in found]
+    shown = [_told(detail) for detail in found]
     lines = table(
         ("ID", "NAME", "STATE", "HEALTH", "NEXT RUN", "SCHEDULE"),
         [
@@ -149,7 +152,7 @@ def run(job_id: str, texts: tuple[str, ...], *, wait: bool, as_json: bool, **opt
             )
         state = _wait(database, asked.id) if wait else asked.state
         with database.read() as session:
-            told = Run.of(queries.get_run(session, asked.id).run, [])
+            told = _told_run(session, asked.id)
     answer(as_json, f"Run {asked.id}: {state}.", told.model_dump(mode="json"))
     if wait and state is not RunState.SUCCEEDED:
         sys.exit(1)
@@ -192,8 +195,22 @@ def _answer_job(database: Database, job_id: str, *, as_json: bool, done: str = "
     """Show a job as it is now, after what was `done`."""
     with database.read() as session:
         detail = queries.get_job(session, job_id)
-    told = Job.of(detail).model_dump(mode="json")
+    told = _told(detail).model_dump(mode="json")
     answer(as_json, done or _facts(told), told)
+
+
+def _told(detail: JobDetail) -> Job:
+    """Return a job as the API would; other commands need not wait for the pages to be imported."""
+    from dashboard.web.api.shapes import Job  # noqa: PLC0415
+
+    return Job.of(detail)
+
+
+def _told_run(session: Session, run_id: int) -> Run:
+    """Return a run as the API would."""
+    from dashboard.web.api.shapes import Run  # noqa: PLC0415
+
+    return Run.of(queries.get_run(session, run_id).run, [])
 
 
 def _facts(told: dict[str, Any]) -> str:
