@@ -51,13 +51,13 @@ def _trial(place: Place, pair: list[Process], end: Callable[[Process], None]) ->
     """End the leader in some way; return the seconds until the other one leads."""
     for process in pair:
         process.listens()
-    wait_until(lambda: place.leader() in {process.pid for process in pair}, 30)
+    wait_until(lambda: place.leader() in {process.pid for process in pair})
     leads = [process.pid for process in pair].index(place.leader())
     other = pair[1 - leads].pid
-    wait_until(lambda: {process.pid for process in pair} <= place.processes().keys(), 30)
+    wait_until(lambda: {process.pid for process in pair} <= place.processes().keys())
     began = time.perf_counter()
     end(pair[leads])
-    wait_until(lambda: place.leader() == other, 60)
+    wait_until(lambda: place.leader() == other)
     took = time.perf_counter() - began
     if end is _freeze:
         pair[leads].signal(signal.SIGCONT)

@@ -10,12 +10,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dashboard.samples import register_samples
 from tests import servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest_plugins = ["tests.factories"]
+
+register_samples()  # for good, before a test that puts the registry back could do so for itself
 
 
 def unavailable(what: str) -> NoReturn:
@@ -26,16 +29,23 @@ def unavailable(what: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run last what changes its process for good.
+LAST = ("tests/test_bench.py", "tests/e2e/")
+LONG = ("tests/e2e/", "tests/faults/", "tests/test_bench.py", "tests/test_cli.py")
 
-    Playwright keeps an event loop running in the main thread, in which no `asyncio.run` works any
-    more; benchmarks register tasks of their own.
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests into their order, and say which of them the workers share out one by one.
+
+    What changes its process for good runs last: Playwright keeps an event loop running in the main
+    thread, in which no `asyncio.run` works any more; benchmarks register tasks of their own. Of the
+    files with long tests every worker takes one test at a time, of the others a whole file.
     """
-    last = ("tests/test_bench.py", "tests/e2e/")
     items.sort(
-        key=lambda item: next((n for n, p in enumerate(last, 1) if item.nodeid.startswith(p)), 0)
+        key=lambda item: next((n for n, p in enumerate(LAST, 1) if item.nodeid.startswith(p)), 0)
     )
+    for item in items:
+        if not item.nodeid.startswith(LONG):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)

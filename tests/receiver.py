@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from tests.factories import wait_until
+from tests.factories import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,11 +39,11 @@ class Receiver:
     def events(self) -> list[str]:
         return [message["event"] for message in self.messages]
 
-    def wait_for(self, *events: str, timeout: float = 30) -> list[dict[str, Any]]:
-        """Wait until so many messages are there, and see that they are these."""
-        wait_until(lambda: len(self.messages) >= len(events), timeout)
-        assert self.events == list(events)
-        return self.messages
+    def wait_for(self, *events: str) -> list[dict[str, Any]]:
+        """Wait until so many messages are there, and see that these are the first."""
+        wait_until(lambda: len(self.messages) >= len(events))
+        assert self.events[: len(events)] == list(events)
+        return self.messages[: len(events)]
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def receiving() -> Iterator[Receiver]:
             if len(body) < length:
                 return  # the sender died in the middle: that is no message
             receiver.requests.append((self.command, self.path, dict(self.headers), body))
-            receiver.go_on.wait(60)
+            receiver.go_on.wait(PATIENCE)
             self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
             for name, value in receiver.headers.items():
                 self.send_header(name, value)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ fsync = off             # a test machine that loses power loses nothing
 full_page_writes = off
 """
 STARTS = 3
+WORKERS = 16
+"""Of one test run at most; see the Makefile."""
 
 
 class ServerError(Exception):
@@ -136,11 +139,16 @@ def flush_redis(url: str) -> None:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a free port that stays free: none that another worker of the test run may be given.
+
+    Ports that any connection can be given begin above these, on every system.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    while True:
+        port = random.choice(range(20_000 + worker % WORKERS, 32_000, WORKERS))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _unprivileged_account() -> pwd.struct_passwd | None:

@@ -21,6 +21,7 @@ from dashboard.runcontext import (
     LogDropped,
     active_run,
 )
+from tests.factories import PATIENCE
 from tests.sinks import Sink
 from tests.terminals import in_a_terminal, running
 
@@ -134,7 +135,7 @@ def test_a_huge_line_without_end_is_kept_small(sink: Sink, pieces: list[int]) ->
         for length in pieces:
             sys.stdout.write("x" * length)
     assert sink.texts() == ["x" * 8192 + f"… ({sum(pieces) - 8192:,} characters cut)"]
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < PATIENCE
 
 
 @in_a_terminal
@@ -144,7 +145,7 @@ def test_millions_of_short_lines_at_once_are_counted_quickly(sink: Sink) -> None
         sys.stdout.write("\n" * 5_000_000 + "rest")
     assert len(sink.lines()) == 10_000
     assert sink.records[-1] == LogDropped(1, 4_990_001)
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < PATIENCE
 
 
 @in_a_terminal

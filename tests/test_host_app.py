@@ -171,7 +171,7 @@ def test_the_example_app_shows_the_jobs_of_its_own_scheduler(tmp_path: Path) -> 
     )
     try:
         visitor = Visitor(f"http://127.0.0.1:{port}")
-        wait_until(lambda: "the app" in visitor.get("/"), 60)
+        wait_until(lambda: "the app" in visitor.get("/"))
         visitor.sign_in("admin", "a long password")
         wait_until(lambda: ">Greet</a>" in visitor.get("/dashboard/jobs"))
         page = visitor.get("/dashboard/jobs/greet")

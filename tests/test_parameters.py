@@ -235,7 +235,7 @@ def test_the_arguments_of_a_call_can_be_stored() -> None:
         {"\0": 1},
         object(),
     ],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at ")[0],
 )
 def test_what_no_database_can_keep_is_refused(value: Any) -> None:
     assert complaint(value, Any)

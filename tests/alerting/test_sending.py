@@ -19,7 +19,7 @@ from dashboard.alerting.channels import check, shown
 from dashboard.alerting.sender import Sender
 from dashboard.services import alerts, audit
 from dashboard.storage.models import AlertDelivery, AlertEvent, AlertRule, DeliveryState
-from tests.factories import ADMIN
+from tests.factories import ADMIN, PATIENCE
 
 if TYPE_CHECKING:
     from dashboard.storage.db import Database
@@ -369,7 +369,7 @@ def test_an_answer_that_drips_is_cut(
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=drip, args=(server,))
         thread.start()
-        guard = threading.Timer(10, over.set)
+        guard = threading.Timer(PATIENCE, over.set)
         guard.start()
         try:
             with pytest.raises(post.Undelivered, match=r"did not answer|broke off|speaks no TLS"):

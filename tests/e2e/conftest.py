@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser import find_browser
 from tests.conftest import unavailable
 from tests.e2e.people import Colleague, sign_in
 from tests.e2e.product import ROOT, Product, running
+from tests.factories import PATIENCE
 from tests.servers import free_port
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 TASKS = ROOT / "tests/e2e/tasks_for_tests.py"
 OPTIONS = (f"--tasks={TASKS}", "--shutdown-grace=5")
 LAST_LINES = 60
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 TELL_OF_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
@@ -112,6 +116,7 @@ def browser_context_args(
 @pytest.fixture
 def context(context: BrowserContext, watch: Watch) -> BrowserContext:
     """The browser window of the test, watched."""
+    context.set_default_timeout(PATIENCE * 1000)
     watch.over(context)
     return context
 

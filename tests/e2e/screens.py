@@ -12,9 +12,6 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-LIVE = 20_000
-"""Milliseconds within which a job of every second has run and an open page shows it."""
-
 MOST_TABS = 60
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.e2e.screens import LIVE, button, runs, title
+from tests.e2e.screens import button, runs, title
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +26,13 @@ def test_a_run_in_a_process_is_cancelled_at_once(
     colleague.act(job, "run")
     page.goto(job)
     runs(page, "Running").get_by_role("link").first.click()
-    expect(page.get_by_text("about to fetch")).to_be_visible(timeout=LIVE)
+    expect(page.get_by_text("about to fetch")).to_be_visible()
     button(page, "Cancel").click()
     dialog = page.get_by_role("dialog", name="Cancel run")
     expect(dialog).to_contain_text("Its worker process is killed")
     button(dialog, "Cancel run").click()
     expect(dialog).to_be_hidden()
-    expect(page.get_by_text("Cancelled by admin.")).to_be_visible(timeout=LIVE)
+    expect(page.get_by_text("Cancelled by admin.")).to_be_visible()
     expect(button(page, "Cancel")).to_have_count(0)
     expect(button(page, "Retry")).to_be_visible()
 
@@ -53,7 +53,7 @@ def test_a_failed_run_is_tried_again(page: Page, colleague: Colleague, job_name:
     expect(page.get_by_text("Failing since")).to_have_count(0)
     runs(page, "Queued").get_by_role("link").first.click()
     button(page, "Retry now").click()
-    expect(page.get_by_role("region", name="Error")).to_be_visible(timeout=LIVE)
+    expect(page.get_by_role("region", name="Error")).to_be_visible()
     expect(button(page, "Retry")).to_be_visible()
     attempts.get_by_role("link").first.click()
     expect(title(page)).to_contain_text(failed.removeprefix("/runs/"))
@@ -68,7 +68,7 @@ def test_a_run_that_took_too_long_says_so(
     page.goto(job)
     runs(page).get_by_role("link").first.click()
     error = page.get_by_role("region", name="Error")
-    expect(error).to_contain_text("TimeoutError", timeout=LIVE)
+    expect(error).to_contain_text("TimeoutError")
     expect(error).to_contain_text("It ran longer than its timeout of 1 s")
     expect(page.get_by_text("interrupted")).to_be_visible()  # the step it was in
 
@@ -82,6 +82,6 @@ def test_a_pause_ends_by_itself(page: Page, colleague: Colleague, job_name: str)
     page.goto(job)
     expect(page.get_by_text(re.compile("Paused by admin.* It resumes by itself"))).to_be_visible()
     expect(page.get_by_text("Once it has resumed by itself")).to_be_visible()
-    expect(page.get_by_text("Paused by admin")).to_be_hidden(timeout=LIVE)
+    expect(page.get_by_text("Paused by admin")).to_be_hidden()
     expect(button(page, "Pause")).to_be_visible()
     expect(page.get_by_text("scheduler resumed it")).to_be_visible()

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.conftest import OPTIONS
 from tests.e2e.looks import arm, faults
 from tests.e2e.people import Colleague
+from tests.e2e.product import running
 from tests.e2e.screens import button, field, title
 
 if TYPE_CHECKING:
@@ -57,6 +59,13 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A dashboard of these tests' own: looking at all that other tests have left takes long."""
+    with running(tmp_path_factory.mktemp("every page"), *OPTIONS) as product:
+        yield product
+
+
+@pytest.fixture(scope="module")
 def sights(
     playwright: Playwright, product: Product, cookies_of: Callable[[str], StorageState]
 ) -> Iterator[dict[str, str]]:
@@ -81,7 +90,6 @@ def sights(
             "failed": failed,
             "error": colleague.error_of(failed),
         }
-        colleague.tidy_up()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.people import Colleague
 from tests.e2e.product import running
-from tests.e2e.screens import LIVE, button, expect_mark, field, keep_mark, title
+from tests.e2e.screens import button, expect_mark, field, keep_mark, title
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,9 +39,9 @@ def test_a_failing_job_is_seen_acknowledged_and_recovers(
     keep_mark(page)
     run = colleague.run(job, "failed")
     failing = row(page, "Failing", job_name)
-    expect(failing).to_contain_text("1 failure", timeout=LIVE)
+    expect(failing).to_contain_text("1 failure")
     expect(failing.get_by_role("link", name="FileNotFoundError")).to_have_attribute("href", run)
-    expect(page).to_have_title(re.compile(r"^\(\d+\) Now"), timeout=LIVE)
+    expect(page).to_have_title(re.compile(r"^\(\d+\) Now"))
 
     button(failing, "Acknowledge").click()
     dialog = page.get_by_role("dialog", name="Acknowledge")
@@ -56,7 +56,7 @@ def test_a_failing_job_is_seen_acknowledged_and_recovers(
 
     wanted.touch()
     colleague.run(job, "succeeded")
-    expect(known).to_have_count(0, timeout=LIVE)
+    expect(known).to_have_count(0)
     expect(page).not_to_have_title("owned")
     expect_mark(page)
 
@@ -69,11 +69,11 @@ def test_a_job_that_hangs_should_have_finished(
     parameters = {"parameters.folder": str(tmp_path)}
     job = colleague.add(job_name, "tests.stages", **every_second, **parameters)
     hanging = row(page, "Running unusually long", job_name)
-    expect(hanging).to_contain_text("should have finished", timeout=LIVE)
+    expect(hanging).to_contain_text("should have finished")
     colleague.act(job, "pause")
     for stage in ("fetch", "convert", "publish"):
         (tmp_path / stage).touch()
-    expect(hanging).to_have_count(0, timeout=LIVE)
+    expect(hanging).to_have_count(0)
 
 
 def test_a_scheduler_that_was_down_says_what_was_missed(

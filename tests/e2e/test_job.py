@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import expect
 
-from tests.e2e.screens import LIVE, button, field, runs, title
+from tests.e2e.screens import button, field, runs, title
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -32,7 +32,7 @@ def test_run_now_runs_it_and_leaves_the_schedule_alone(
     button(dialog, "Run now").click()
     expect(dialog).to_be_hidden()
     expect(page.get_by_text(re.compile(r"Run \d+ of .+ is queued"))).to_be_visible()
-    expect(runs(page, "Succeeded")).to_have_count(1, timeout=LIVE)
+    expect(runs(page, "Succeeded")).to_have_count(1)
     expect(runs(page)).to_contain_text("By hand")
     expect(first).to_have_attribute("datetime", due or "")
 
@@ -61,7 +61,7 @@ def test_a_paused_job_stays_paused_until_it_is_resumed(
 
     button(page, "Resume").click()
     expect(page.get_by_text("Paused by admin")).to_be_hidden()
-    expect(runs(page, "Succeeded")).not_to_have_count(0, timeout=LIVE)
+    expect(runs(page, "Succeeded")).not_to_have_count(0)
 
 
 def test_a_failing_job_shows_where_it_failed(
@@ -70,7 +70,7 @@ def test_a_failing_job_shows_where_it_failed(
     job = colleague.add(job_name, "tests.fail", **{"parameters.message": "the disk is full"})
     colleague.act(job, "run")
     page.goto(job)
-    expect(runs(page, "Failed")).to_have_count(1, timeout=LIVE)
+    expect(runs(page, "Failed")).to_have_count(1)
     expect(page.get_by_text("Failing since")).to_be_visible()
     runs(page, "Failed").get_by_role("link").first.click()
     error = page.get_by_role("region", name="Error")
@@ -89,7 +89,7 @@ def test_a_removed_job_leaves_its_runs(page: Page, colleague: Colleague, job_nam
     job = colleague.add(job_name)
     colleague.act(job, "run")
     page.goto(job)
-    expect(runs(page, "Succeeded")).to_have_count(1, timeout=LIVE)
+    expect(runs(page, "Succeeded")).to_have_count(1)
     button(page, "Remove").click()
     dialog = page.get_by_role("dialog", name="Remove")
     expect(dialog).to_contain_text("Its runs stay")
@@ -149,7 +149,7 @@ def test_markup_in_names_and_errors_is_only_text(
     colleague.act(job, "run")
     page.goto(job)
     expect(title(page)).to_have_text(name)
-    expect(runs(page, "Failed")).to_have_count(1, timeout=LIVE)
+    expect(runs(page, "Failed")).to_have_count(1)
     runs(page, "Failed").get_by_role("link").first.click()
     expect(page.get_by_role("region", name="Error")).to_contain_text(HOSTILE)
     for address in ("/", "/jobs", f"{job}/edit", f"{job}/pause", "/runs"):
@@ -181,7 +181,7 @@ def test_the_list_of_jobs_acts_in_place(page: Page, colleague: Colleague, job_na
     button(row, "Resume").click()
     expect(row.get_by_role("cell", name="scheduled", exact=True)).to_be_visible()
     button(row, "Run now").click()
-    expect(row.get_by_role("img", name="succeeded")).to_be_visible(timeout=LIVE)
+    expect(row.get_by_role("img", name="succeeded")).to_be_visible()
     expect(page).to_have_url(f"/jobs?q={job_name.replace(' ', '+')}")
 
 
@@ -220,6 +220,6 @@ def test_one_run_is_given_other_parameters(page: Page, colleague: Colleague, job
     field(page, "Who").fill("Grace")
     button(page, "Run now").click()
     expect(title(page)).to_have_text(job_name)
-    expect(runs(page, "Succeeded")).to_have_count(1, timeout=LIVE)
+    expect(runs(page, "Succeeded")).to_have_count(1)
     runs(page, "Succeeded").get_by_role("link").first.click()
     expect(page.get_by_role("log")).to_contain_text("Hello, Grace!")

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.e2e.conftest import OPTIONS
 from tests.e2e.product import running
-from tests.e2e.screens import LIVE, button, runs, title
+from tests.e2e.screens import button, runs, title
 from tests.factories import wait_until
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def test_the_title_of_every_tab_counts_the_problems(
     expect(other).to_have_title(f"System · {OWN_TITLE}")
 
     colleague.run(job, "failed")
-    expect(page).to_have_title(f"(1) Now · {OWN_TITLE}", timeout=LIVE)
-    expect(other).to_have_title(f"(1) System · {OWN_TITLE}", timeout=LIVE)
+    expect(page).to_have_title(f"(1) Now · {OWN_TITLE}")
+    expect(other).to_have_title(f"(1) System · {OWN_TITLE}")
     failing = page.get_by_role("region", name="Failing")
     expect(failing.get_by_role("link", name=job_name)).to_be_visible()
     expect(failing).to_contain_text("FileNotFoundError")
@@ -60,7 +60,7 @@ def test_the_title_of_every_tab_counts_the_problems(
 
     wanted.touch()
     button(failing, "Run now").click()
-    expect(page.get_by_text("All clear")).to_be_visible(timeout=LIVE)
+    expect(page.get_by_text("All clear")).to_be_visible()
     other.reload()
     expect(other).to_have_title(f"System · {OWN_TITLE}")
 
@@ -73,7 +73,7 @@ def test_a_page_says_that_its_server_is_gone(
     page.goto("/jobs")
     expect(page.get_by_text("Not updating")).to_be_hidden()
     assert own_product.stop() == 0
-    expect(page.get_by_text("Not updating")).to_be_visible(timeout=LIVE)
+    expect(page.get_by_text("Not updating")).to_be_visible()
     button(page, "Run now").click()
     expect(page.get_by_text("No answer from the server")).to_be_visible()
     expect(page.get_by_role("link", name=job_name)).to_be_visible()
@@ -95,7 +95,7 @@ def test_a_second_dashboard_stands_by_and_takes_over(
         expect(page.get_by_role("link", name="Standby")).to_be_visible()
         button(page, "Run now").click()
         button(page.get_by_role("dialog"), "Run now").click()
-        expect(runs(page, "succeeded")).to_have_count(1, timeout=LIVE)
+        expect(runs(page, "succeeded")).to_have_count(1)
 
         assert own_product.stop() == 0
         wait_until(lambda: "leading from now on" in second.said)
@@ -104,4 +104,4 @@ def test_a_second_dashboard_stands_by_and_takes_over(
         expect(page.get_by_text("This process is on standby")).to_be_hidden()
         button(page, "Run now").click()
         button(page.get_by_role("dialog"), "Run now").click()
-        expect(runs(page, "succeeded")).to_have_count(2, timeout=LIVE)
+        expect(runs(page, "succeeded")).to_have_count(2)

@@ -19,7 +19,7 @@ from dashboard.runtime import open_database
 from dashboard.settings import Settings, load_settings
 from dashboard.storage.models import ACTIVE, Job, Lease, Run, RunState
 from dashboard.storage.models import Process as ProcessRow
-from tests.factories import new_run, wait_until
+from tests.factories import PATIENCE, new_run, wait_until
 from tests.rows import make_job
 
 if TYPE_CHECKING:
@@ -89,6 +89,14 @@ def work(seconds: float = 0.0):
 def secret(token: SecretStr):
     assert token.get_secret_value() == "hunter2"
     return str(token)
+
+
+@task(name="faults.hold")
+def hold():
+    trace("begin")
+    while not TRACES.with_name("over").exists():
+        time.sleep(0.01)
+    trace("end")
 
 
 @task(name="faults.fragile")
@@ -170,9 +178,13 @@ class Place:
         with self.database.read() as session:
             return {row.pid: row for row in session.scalars(select(ProcessRow))}
 
+    def let_go(self) -> None:
+        """Let all runs of `faults.hold` end."""
+        (self.folder / "over").touch()
+
     def settle(self) -> None:
         """Wait until nothing is queued or running any more."""
-        wait_until(lambda: not self.runs(*ACTIVE), 30)
+        wait_until(lambda: not self.runs(*ACTIVE))
 
     def start(self, **options: Any) -> Process:
         """Start one more dashboard here."""
@@ -226,7 +238,7 @@ class Process:
 
     def listens(self) -> str:
         """Wait until it serves and return its address."""
-        return wait_until(self._address, 30)
+        return wait_until(self._address)
 
     def _address(self) -> str:
         found = LISTENING.search(self.said)
@@ -236,7 +248,7 @@ class Process:
     def get(self, path: str) -> tuple[int, str]:
         """Fetch a page and return its status and text."""
         try:
-            with urllib.request.urlopen(self.listens() + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.listens() + path, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -255,7 +267,7 @@ class Process:
             self._process.kill()
         self.wait()
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """Wait for its end and return its exit status."""
         status = self._process.wait(timeout)
         self._reader.join(timeout)

@@ -70,7 +70,7 @@ def test_an_incident(
     place.start()
     problem, reminder = receiver.wait_for("problem", "reminder")
     trouble.unlink()
-    wait_until(lambda: "recovered" in receiver.events, 30)
+    wait_until(lambda: "recovered" in receiver.events)
     wait_until(lambda: {row.state for row in deliveries(place)} == {DeliveryState.SENT})
     assert Counter(receiver.events)["problem"] == Counter(receiver.events)["recovered"] == 1
     assert receiver.events[-1] == "recovered"
@@ -90,14 +90,14 @@ def test_a_sender_killed_while_the_receiver_thinks(
     with audit.transaction(place.database) as session:
         alerts.test_rule(session, rule.id, actor=ADMIN, public_url="")
     first = place.start()
-    wait_until(lambda: receiver.events == ["test"], 30)
+    wait_until(lambda: receiver.events == ["test"])
     first.kill()
     receiver.go_on.set()
     give_up_claims(place)
     with audit.transaction(place.database) as session:
         alerts.test_rule(session, rule.id, actor=ADMIN, public_url="")
     place.start()
-    wait_until(lambda: [row.state.value for row in deliveries(place)] == ["unknown", "sent"], 30)
+    wait_until(lambda: [row.state.value for row in deliveries(place)] == ["unknown", "sent"])
     assert receiver.events == ["test", "test"]
     assert len({message["id"] for message in receiver.messages}) == 2
 
@@ -113,11 +113,11 @@ def test_senders_killed_again_and_again_lose_nothing_and_repeat_nothing(
             outbox.add(session, rule, AlertEvent.TEST, payload, now=datetime.now(UTC))
     for goal in (10, 40, 80):
         process = place.start()
-        wait_until(lambda goal=goal: len(receiver.requests) >= goal, 30)  # type: ignore[misc]
+        wait_until(lambda goal=goal: len(receiver.requests) >= goal)  # type: ignore[misc]
         process.kill()
         give_up_claims(place)
     place.start()
-    wait_until(lambda: {row.state.value for row in deliveries(place)} <= {"sent", "unknown"}, 60)
+    wait_until(lambda: {row.state.value for row in deliveries(place)} <= {"sent", "unknown"})
     arrived = Counter(message["number"] for message in receiver.messages)
     in_doubt = {row.payload["number"] for row in deliveries(place) if row.state == "unknown"}
     assert set(arrived.values()) == {1}
@@ -131,7 +131,7 @@ def test_a_downtime_is_told_of_by_the_standby(
     # A process stopped inside a transaction would keep SQLite locked.
     place = make_place(database=request.getfixturevalue("postgresql_url"), lease_seconds=2)
     leader = place.start()
-    wait_until(lambda: place.leader() == leader.pid, 30)
+    wait_until(lambda: place.leader() == leader.pid)
     add_rule(place, receiver, on="scheduler_down", window_seconds=1.5, settle_seconds=1)
     place.start().listens()
     leader.signal(signal.SIGSTOP)

@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
-from tests.factories import wait_until
+from tests.factories import PATIENCE, wait_until
 from tests.faults.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def sign_in(address: str) -> OpenerDirector:
 
 def fetch(person: OpenerDirector, url: str, form: bytes | None = None) -> tuple[int, str]:
     try:
-        with person.open(url, form, timeout=20) as answer:
+        with person.open(url, form, timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         with error:
@@ -56,7 +56,7 @@ def test_pages_say_that_the_database_is_away_and_runs_go_on_afterwards(
         person = sign_in(dashboard.listens())
         assert fetch(person, dashboard.listens() + "/jobs")[0] == 200
         [long] = place.ask("a", parameters={"seconds": 2})
-        wait_until(lambda: long in place.traces(), 30)
+        wait_until(lambda: long in place.traces())
         proxy.cut()
         status, health = dashboard.get("/healthz")
         assert (status, json.loads(health)["database"]) == (503, "failed")
@@ -69,8 +69,8 @@ def test_pages_say_that_the_database_is_away_and_runs_go_on_afterwards(
         assert place.state(long) == "running"
         proxy.mend()
         # How it ended was kept until it could be written; nobody else had taken the lease.
-        wait_until(lambda: place.state(long) == "succeeded", 30)
+        wait_until(lambda: place.state(long) == "succeeded")
         [after] = place.ask("a", first=1)
-        wait_until(lambda: place.state(after) == "succeeded", 30)
+        wait_until(lambda: place.state(after) == "succeeded")
         wait_until(lambda: dashboard.get("/healthz")[0] == 200)
         dashboard.kill()

@@ -37,7 +37,7 @@ def add_job(place: Place) -> datetime:
 def goes_on(place: Place, runs: int = 3) -> None:
     """Wait until so many more runs have begun."""
     before = len(place.traces())
-    wait_until(lambda: len(place.traces()) >= before + runs, 40)
+    wait_until(lambda: len(place.traces()) >= before + runs)
 
 
 def check(place: Place, first: datetime) -> None:
@@ -61,7 +61,7 @@ def test_jumps_and_sleep_lose_no_fire_time_and_move_no_lead(
     leader = place.leader()
 
     clock.jump(MINUTE)
-    wait_until(lambda: len(place.runs(RunState.SUCCEEDED)) > MINUTE, 40)
+    wait_until(lambda: len(place.runs(RunState.SUCCEEDED)) > MINUTE)
 
     clock.jump(-4)
     wait_until(lambda: any(member.problem for member in place.processes().values()))
@@ -72,7 +72,7 @@ def test_jumps_and_sleep_lose_no_fire_time_and_move_no_lead(
     clock.jump(MINUTE)
     for process in pair:
         process.signal(signal.SIGCONT)
-    wait_until(lambda: len(place.runs(RunState.SUCCEEDED)) > 2 * MINUTE, 40)
+    wait_until(lambda: len(place.runs(RunState.SUCCEEDED)) > 2 * MINUTE)
     goes_on(place)
 
     assert place.leader() == leader

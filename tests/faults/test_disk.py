@@ -63,17 +63,17 @@ def test_while_nothing_can_be_written_pages_say_so_and_all_goes_on_afterwards(
     person = sign_in(dashboard.listens())
     wait_until(lambda: dashboard.get("/healthz")[0] == 200)
     [long] = place.ask("j", parameters={"seconds": 2})
-    wait_until(lambda: long in place.traces(), 30)
+    wait_until(lambda: long in place.traces())
     with trouble(place):
-        wait_until(lambda: "the scheduler cannot work" in dashboard.said, 40)
-        wait_until(lambda: dashboard.get("/healthz")[0] == 503, 40)
+        wait_until(lambda: "the scheduler cannot work" in dashboard.said)
+        wait_until(lambda: dashboard.get("/healthz")[0] == 503)
         status, page = fetch(person, dashboard.listens() + "/jobs")
         assert (status, "The scheduler is not running" in page) == (200, True), page
         wait_until(lambda: long in place.traces("end"))
         assert place.state(long) == "running"
-    wait_until(lambda: place.state(long) == "succeeded", 30)
+    wait_until(lambda: place.state(long) == "succeeded")
     [after] = place.ask("j", first=1)
-    wait_until(lambda: place.state(after) == "succeeded", 30)
+    wait_until(lambda: place.state(after) == "succeeded")
     wait_until(lambda: dashboard.get("/healthz")[0] == 200)
     assert dashboard.alive
     assert sorted(place.traces()) == [run.id for run in place.runs(RunState.SUCCEEDED)]

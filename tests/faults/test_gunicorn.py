@@ -25,7 +25,7 @@ def test_one_of_its_workers_leads_and_another_follows(
     place = make_place(database=url, shutdown_grace=2, admin_password="correct horse battery")
     place.add_job("a")
     server = place.start_gunicorn(*OPTIONS)
-    wait_until(lambda: len(place.processes()) == 2 and place.leader() in place.processes(), 60)
+    wait_until(lambda: len(place.processes()) == 2 and place.leader() in place.processes())
     assert server.get("/login")[0] == 200
     assert server.get("/healthz")[0] == 200
     ids = place.ask("a", count=20)

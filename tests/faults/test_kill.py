@@ -73,7 +73,7 @@ def _check_traces(place: Place, rounds: int) -> None:
     assert set(begun.values()) == {1}
     assert set(ended.values()) == {1}
     runs = {run.id: run for run in place.runs()}
-    assert {run.state for run in runs.values()} == {RunState.SUCCEEDED, RunState.INTERRUPTED}
+    assert {run.state for run in runs.values()} <= {RunState.SUCCEEDED, RunState.INTERRUPTED}
     assert begun.keys() <= runs.keys()
     for run in runs.values():
         if run.state is RunState.SUCCEEDED:
@@ -100,11 +100,11 @@ def test_what_was_running_is_interrupted_and_what_was_queued_runs(
     running = place.ask("a", count=2, parameters={"seconds": 60})
     queued = place.ask("a", first=100, count=3)
     first = place.start()
-    wait_until(lambda: len(place.traces()) == 2, 30)
+    wait_until(lambda: len(place.traces()) == 2)
     first.kill()
     assert [place.state(run_id) for run_id in running] == ["running"] * 2
     second = place.start()
-    wait_until(lambda: [place.state(run_id) for run_id in queued] == ["succeeded"] * 3, 30)
+    wait_until(lambda: [place.state(run_id) for run_id in queued] == ["succeeded"] * 3)
     assert [place.state(run_id) for run_id in running] == ["interrupted"] * 2
     assert sorted(place.traces()) == running + queued
     second.kill()
@@ -115,7 +115,7 @@ def test_worker_processes_end_with_the_dashboard(make_place: Callable[..., Place
     place.add_job("a", executor="processes")
     [run_id] = place.ask("a", executor="processes", parameters={"seconds": 60})
     dashboard = place.start()
-    wait_until(place.traces, 30)
+    wait_until(place.traces)
     [worker] = place.pids()
     assert worker != dashboard.pid
     dashboard.kill()
@@ -123,5 +123,5 @@ def test_worker_processes_end_with_the_dashboard(make_place: Callable[..., Place
     assert place.traces("end") == []
     assert place.state(run_id) == "running"
     following = place.start()
-    wait_until(lambda: place.state(run_id) == "interrupted", 30)
+    wait_until(lambda: place.state(run_id) == "interrupted")
     following.kill()

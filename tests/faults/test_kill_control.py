@@ -50,8 +50,8 @@ def test_nothing_that_waited_is_lost_or_done_twice(make_place: Callable[..., Pla
     [limited] = place.ask("limited", executor="processes", parameters=LONG)
     [unwanted] = place.ask("unwanted", parameters=LONG)
     first = place.start()
-    wait_until(lambda: attempts(place, "again") == [(1, "failed"), (2, "queued")], 30)
-    wait_until(lambda: {limited, unwanted} <= set(place.traces()), 30)
+    wait_until(lambda: attempts(place, "again") == [(1, "failed"), (2, "queued")])
+    wait_until(lambda: {limited, unwanted} <= set(place.traces()))
     with audit.transaction(place.database) as session:
         runs.cancel_run(session, unwanted, actor=OPERATOR)
     workers = place.pids() - {first.pid}
@@ -61,7 +61,7 @@ def test_nothing_that_waited_is_lost_or_done_twice(make_place: Callable[..., Pla
 
     let_everything_come(place)
     second = place.start()
-    wait_until(lambda: len(attempts(place, "limited")) == 2, 30)
+    wait_until(lambda: len(attempts(place, "limited")) == 2)
     place.settle()
     assert attempts(place, "again") == [(1, "failed"), (2, "succeeded")]
     assert attempts(place, "limited") == [(1, "interrupted"), (2, "failed")]

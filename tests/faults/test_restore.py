@@ -50,7 +50,7 @@ def test_a_dashboard_goes_on_from_a_backup_made_under_load(
 
     again = restored.start()
     wait_until(lambda: restored.state(slow) == RunState.INTERRUPTED)
-    wait_until(lambda: {run.job_id for run in restored.runs() if run.id > max(kept)}, 30)
+    wait_until(lambda: {run.job_id for run in restored.runs() if run.id > max(kept)})
     checked = CliRunner().invoke(cli, ["doctor", "--data", str(restored.settings.data)])
     again.kill()
     restored.database.close()

@@ -31,7 +31,7 @@ def test_with_tasks_that_cannot_be_imported_it_serves_and_keeps_their_jobs(
     tasks.write_text(good)
     [run_id] = place.ask("a")
     dashboard = place.start()
-    wait_until(lambda: place.state(run_id) == "succeeded", 30)
+    wait_until(lambda: place.state(run_id) == "succeeded")
     assert place.job("a").broken_reason is None
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.storage.models import ErrorGroup, ErrorHour, ErrorJob, ErrorMark, RunState
+from tests.factories import PATIENCE
 from tests.rows import EPOCH, make_job
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class TestCounting:
         both = threading.Barrier(2)
 
         def write(order: int) -> None:
-            both.wait(10)
+            both.wait(PATIENCE)
             for number in range(20):
                 errors = ("abc", "xyz")[::order]
                 count(database, *(run(number, error, job_id=f"j{order}") for error in errors))

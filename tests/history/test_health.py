@@ -30,7 +30,7 @@ from dashboard.storage.models import (
     RunStats,
     Silence,
 )
-from tests.factories import all_rows, empty, new_run
+from tests.factories import PATIENCE, all_rows, empty, new_run
 from tests.rows import EPOCH, make_job
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def test_two_processes_that_count_the_same_jobs_at_once_lose_nothing(database: D
     def work(offset: int) -> None:
         try:
             for number in range(offset, offset + 20):
-                together.wait(20)
+                together.wait(PATIENCE)
                 order = ("a", "b", "c") if offset % 2 else ("c", "b", "a")
                 count(database, *(finished(number, FAILED, job_id=job) for job in order))
         except BaseException as error:  # noqa: BLE001

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dashboard.samples import register_samples
 from dashboard.settings import load_settings
 from dashboard.storage.db import Database
 from dashboard.storage.models import Base
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dashboard.settings import Settings
-
-register_samples()
 
 
 @pytest.fixture

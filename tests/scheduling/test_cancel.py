@@ -12,7 +12,7 @@ from dashboard import current_run
 from dashboard.scheduling import handover
 from dashboard.services import audit, runs
 from dashboard.storage.models import RunState
-from tests.factories import OPERATOR, Core, new_run, open_core, psycopg_url, wait_until
+from tests.factories import OPERATOR, PATIENCE, Core, new_run, open_core, psycopg_url, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def test_a_task_in_a_thread_that_looks_ends_as_cancelled(
 
     register(patient, "test.patient")
     run_id = live.run_now(live.add("test.patient"))
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     cancel(live, run_id)
     assert ended(live, run_id) is RunState.CANCELLED
     run = live.run(run_id)
@@ -92,11 +92,11 @@ def test_a_task_in_a_thread_that_never_looks_goes_on_to_its_end(
 
     def stubborn() -> None:
         begun.set()
-        gate.wait(20)
+        gate.wait(PATIENCE)
 
     register(stubborn, "test.stubborn")
     run_id = live.run_now(live.add("test.stubborn"))
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     cancel(live, run_id)
     executor = live.runtime.scheduler.executors["threads"]
     wait_until(executor._asked[run_id].is_set)

@@ -24,7 +24,7 @@ from dashboard.scheduling.executors import (
 )
 from dashboard.settings import load_settings
 from dashboard.tasks import load_task_modules
-from tests.factories import wait_until
+from tests.factories import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,13 +111,11 @@ class Listener:
     def emit(self, record: Any) -> None:
         self.records.append(record)
 
-    def outcome(self, run_id: int, timeout: float = 30) -> Outcome:
+    def outcome(self, run_id: int) -> Outcome:
         """Wait until a run has ended."""
         found = [event.outcome for event in self.events if event.outcome.run_id == run_id]
         if not found:
-            wait_until(
-                lambda: any(event.outcome.run_id == run_id for event in self.events), timeout
-            )
+            wait_until(lambda: any(event.outcome.run_id == run_id for event in self.events))
             return self.outcome(run_id)
         assert len(found) == 1
         outcome: Outcome = found[0]
@@ -165,7 +163,7 @@ class TestThreads:
         self, threads: ThreadRunExecutor, listener: Listener, register: Callable[..., None]
     ) -> None:
         gate = threading.Event()
-        register(lambda: gate.wait(20), "test.wait")
+        register(lambda: gate.wait(PATIENCE), "test.wait")
         freed: list[RunExecutor] = []
         threads.when_free(freed.append)
         claims = [claim("test.wait"), claim("test.wait")]
@@ -190,7 +188,7 @@ class TestThreads:
             assert threads.wait(time.monotonic() + 10)
         assert rooms == [2, 4, 8, 10, 10]
         gate = threading.Event()
-        register(lambda: gate.wait(20), "test.wait")
+        register(lambda: gate.wait(PATIENCE), "test.wait")
         threads.hand_over([claim("test.wait") for _ in range(threads.room())])
         assert [threads.room() for _ in range(3)] == [5 - 10, 2 - 10, 2 - 10]
         gate.set()
@@ -202,7 +200,7 @@ class TestThreads:
 
         def wait() -> None:
             begun.append(current_run().id)
-            gate.wait(20)
+            gate.wait(PATIENCE)
 
         register(wait, "test.wait")
         claims = [claim("test.wait") for _ in range(5)]
@@ -223,7 +221,7 @@ class TestThreads:
         self, threads: ThreadRunExecutor, register: Callable[..., None]
     ) -> None:
         gate = threading.Event()
-        register(lambda: gate.wait(20), "test.wait")
+        register(lambda: gate.wait(PATIENCE), "test.wait")
         threads.hand_over([claim("test.wait")])
         assert not threads.wait(time.monotonic() + 0.05)
         assert not threads.wait(time.monotonic() - 1)
@@ -279,7 +277,7 @@ class TestThreads:
         register(patient, "test.patient")
         made = claim("test.patient")
         threads.hand_over([made])
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE)
         threads.cancel()
         assert listener.outcome(made.identity.id).state == "cancelled"
 
@@ -302,7 +300,7 @@ class TestThreads:
 
         def talk(name: str) -> None:
             for number in range(50):
-                together.wait(10)
+                together.wait(PATIENCE)
                 print(name, number)  # noqa: T201
 
         register(talk, "test.talk")
@@ -443,7 +441,7 @@ class TestStoppingProcesses:
         begun = tmp_path / "begun"
         made = claim("file.sleep", begun=str(begun))
         executor.hand_over([made])
-        wait_until(lambda: begun.exists() and begun.read_text(), 30)
+        wait_until(lambda: begun.exists() and begun.read_text())
         executor.cancel()
         assert listener.outcome(made.identity.id).state == "interrupted"
         executor.shutdown(wait=False)

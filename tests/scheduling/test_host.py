@@ -25,7 +25,7 @@ from dashboard.services import audit, jobs
 from dashboard.services.jobdata import check_new
 from dashboard.settings import load_settings
 from dashboard.storage.models import HOST, Job, Origin, Process, ProcessKind, RunState
-from tests.factories import ADMIN, Core, new_run, psycopg_url, wait_until
+from tests.factories import ADMIN, PATIENCE, Core, new_run, psycopg_url, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def fail() -> None:
 
 def wait() -> None:
     done.release()
-    assert gate.wait(20)
+    assert gate.wait(PATIENCE)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -230,7 +230,7 @@ class TestRuns:
         assert run.state is RunState.MISSED
         assert "misfire grace time" in str(run.reason)
         host.add_job(wait, id="busy", seconds=1, hours=0)
-        assert done.acquire(timeout=15)
+        assert done.acquire(timeout=PATIENCE)
         runs = host.ended("busy")
         assert runs[0].state is RunState.SKIPPED
         assert "max instances" in str(runs[0].reason)
@@ -263,7 +263,7 @@ class TestRuns:
 
             patch.setattr(follower, "_write_event", away)
             host.scheduler.modify_job("a", next_run_time=datetime.now(UTC))
-            assert tried.wait(15)
+            assert tried.wait(PATIENCE)
             assert host.runs("a") == []
         [run] = host.ended("a")
         assert run.state is RunState.SUCCEEDED
@@ -351,7 +351,7 @@ def test_many_threads_and_the_follower_lose_nothing(host: Host) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(100)))
-    wait_until(lambda: len(host.runs(state=RunState.SUCCEEDED)) == 100, 30)
+    wait_until(lambda: len(host.runs(state=RunState.SUCCEEDED)) == 100)
     assert len(host.runs()) == 100
 
 

