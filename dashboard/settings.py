@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     keep_runs: int = Field(
         100, ge=0, le=1_000_000, description="Newest runs of each job kept whatever their age."
     )
+    audit_days: float = Field(730, ge=30, le=36500, description="Days that the audit log is kept.")
     threads: int = Field(20, ge=1, le=1000, description="Runs at once in the thread executor.")
     processes: int = Field(2, ge=1, le=256, description="Runs at once in the process executor.")
     celery_broker: SecretStr | None = Field(

@@ -1,8 +1,8 @@
 """One request to an address that people gave: bounded in time and size, and not to everywhere.
 
 The address is resolved here and connected to as resolved, so that what was checked is what is
-used. Link-local addresses are refused (clouds keep their machines' credentials there), redirects
-are not followed, and proxies of the environment are not used.
+used. Where clouds keep their machines' credentials nothing is sent, redirects are not followed, and
+proxies of the environment are not used.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    Number = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 CONNECT = 5.0
 """Seconds for a connection to one address of a host."""
 
@@ -36,7 +38,31 @@ AGAIN = frozenset({408, 425, 429})
 
 _HOST = re.compile(r"[A-Za-z0-9._:%-]+")
 
-_METADATA = ipaddress.ip_address("fd00:ec2::254")
+_REFUSED = [
+    ipaddress.ip_network(text)
+    for text in (
+        "169.254.0.0/16",  # link-local: nearly every cloud
+        "fe80::/10",
+        "fd00:ec2::254",  # Amazon
+        "fd20:ce::254",  # Google
+        "100.100.100.200",  # Alibaba
+        "168.63.129.16",  # Azure
+        "192.0.0.192",  # Oracle
+    )
+]
+_WRAPPING = [
+    ipaddress.IPv6Network(text)
+    for text in (
+        "::/96",  # IPv4-compatible
+        "::ffff:0:0/96",  # IPv4-mapped
+        "::ffff:0:0:0/96",  # IPv4-translated
+        "64:ff9b::/96",  # NAT64
+        "64:ff9b:1::/48",  # NAT64 of a site's own
+    )
+]
+"""IPv6 addresses whose last four bytes are the IPv4 address that is meant."""
+
+_NOT_THERE = "Link-local addresses, and those of clouds' own services, are refused."
 
 
 class Undelivered(Exception):
@@ -82,19 +108,31 @@ def target_of(address: str) -> Target:
 
 
 def refuse_literal(address: str) -> None:
-    """Raise `ValueError` for an address whose host is a link-local number."""
+    """Raise `ValueError` for an address whose host is a number, in any notation, of a cloud's."""
     try:
-        number = ipaddress.ip_address((urlsplit(address).hostname or "").partition("%")[0])
-    except ValueError:
+        host = (urlsplit(address).hostname or "").partition("%")[0]
+        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, ValueError):
         return
-    if is_refused(number):
-        raise ValueError("Link-local addresses are refused.")
+    if any(is_refused(str(entry[4][0])) for entry in found):
+        raise ValueError(_NOT_THERE)
 
 
-def is_refused(number: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def is_refused(number: str) -> bool:
     """Say whether nothing may be sent there, however the number is wrapped."""
-    inner = getattr(number, "ipv4_mapped", None) or getattr(number, "sixtofour", None)
-    return number.is_link_local or number == _METADATA or bool(inner and inner.is_link_local)
+    meant = _meant_by(ipaddress.ip_address(number.partition("%")[0]))
+    return any(one in network for one in meant for network in _REFUSED)
+
+
+def _meant_by(number: Number) -> Iterator[Number]:
+    """Yield a number and the IPv4 addresses that it may stand for."""
+    yield number
+    if isinstance(number, ipaddress.IPv6Address):
+        if any(number in network for network in _WRAPPING):
+            yield ipaddress.IPv4Address(int(number) & 0xFFFF_FFFF)
+        if number.sixtofour is not None:
+            yield number.sixtofour
+        yield from number.teredo or ()
 
 
 def request(
@@ -175,8 +213,8 @@ def _numbers(target: Target) -> list[str]:
     except (OSError, UnicodeError):
         raise Undelivered(f"The host {target.host} is not known.") from None
     numbers = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if any(is_refused(ipaddress.ip_address(number.partition("%")[0])) for number in numbers):
-        raise Undelivered("Link-local addresses are refused.", for_good=True)
+    if any(is_refused(number) for number in numbers):
+        raise Undelivered(_NOT_THERE, for_good=True)
     return numbers
 
 

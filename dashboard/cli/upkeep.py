@@ -20,17 +20,23 @@ from dashboard.storage.db import Database
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @storage_options
 def prune(*, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Delete runs older than the retention setting, keeping the newest of each job."""
+    """Delete runs older than the retention setting, keeping the newest of each job.
+
+    The audit log is kept longer, as its own setting says.
+    """
     settings = settings_of(**options)
     with opened(**options) as database:
         report = retention.prune(
             database,
             retention_days=settings.retention_days,
             keep_runs=settings.keep_runs,
+            audit_days=settings.audit_days,
             dry_run=dry_run,
         )
     verb = "Would delete" if dry_run else "Deleted"
-    answer(as_json, f"{verb} {report.runs:,} runs of {report.jobs:,} jobs.", asdict(report))
+    entries = f" and {report.audit:,} entries of the audit log" if report.audit else ""
+    told = f"{verb} {report.runs:,} runs of {report.jobs:,} jobs{entries}."
+    answer(as_json, told, asdict(report))
 
 
 @click.command()

@@ -14,13 +14,16 @@ from sqlalchemy import CursorResult, and_, delete, func, select, tuple_
 
 from dashboard.storage.models import (
     ACTIVE,
+    ANSWER_KEPT,
     EVER,
     AlertDelivery,
     AlertProblem,
+    Audit,
     ErrorGroup,
     ErrorHour,
     ErrorJob,
     JobHealth,
+    KeptAnswer,
     Run,
     RunLog,
     RunStats,
@@ -57,6 +60,8 @@ class PruneReport:
     """Jobs looked at."""
     alerts: int = 0
     """Messages sent or given up."""
+    audit: int = 0
+    """Entries of the audit log."""
 
 
 def prune(
@@ -64,12 +69,14 @@ def prune(
     *,
     retention_days: float,
     keep_runs: int,
+    audit_days: float | None = None,
     dry_run: bool = False,
     progress: Callable[[int, str], None] | None = None,
 ) -> PruneReport:
     """Delete final runs older than `retention_days`, keeping the newest `keep_runs` of each job.
 
-    Hourly statistics and alerts of the same age go too, and errors of whose runs none is left.
+    Hourly statistics and alerts of the same age go too, and errors of whose runs none is left. The
+    audit log loses what is older than `audit_days`, if any are given.
     `progress(jobs_done, job_id)` follows each job.
     """
     cutoff = datetime.now(UTC) - timedelta(days=retention_days)
@@ -83,6 +90,9 @@ def prune(
     hours = (RunStats.job_id, RunStats.hour)
     _delete(database, AlertProblem, (AlertProblem.id,), AlertProblem.closed_at < cutoff, dry_run)
     _prune_errors(database, cutoff, dry_run=dry_run)
+    answered = (KeptAnswer.token_id, KeptAnswer.key)
+    lapsed = KeptAnswer.at < datetime.now(UTC) - ANSWER_KEPT
+    _delete(database, KeptAnswer, answered, lapsed, dry_run)
     return PruneReport(
         runs,
         statistics=_delete(database, RunStats, hours, old_hours, dry_run),
@@ -90,7 +100,15 @@ def prune(
         alerts=_delete(
             database, AlertDelivery, (AlertDelivery.id,), AlertDelivery.ended_at < cutoff, dry_run
         ),
+        audit=_prune_audit(database, audit_days, dry_run=dry_run),
     )
+
+
+def _prune_audit(database: Database, days: float | None, *, dry_run: bool) -> int:
+    if days is None:
+        return 0
+    old = Audit.at < datetime.now(UTC) - timedelta(days=days)
+    return _delete(database, Audit, (Audit.id,), old, dry_run)
 
 
 def _job_ids(database: Database) -> Iterator[str]:

@@ -27,7 +27,10 @@ def prune_runs(
     *,
     dry_run: Annotated[bool, Field(description="Only count.")] = False,
 ) -> dict[str, int]:
-    """Delete runs older than the retention time, but never the newest ones of a job."""
+    """Delete runs older than the retention time, but never the newest ones of a job.
+
+    The audit log is kept longer, as the dashboard's settings say.
+    """
     run = current_run()
     settings = current_settings()
     with closing(Database(settings.database_url)) as database:
@@ -35,6 +38,7 @@ def prune_runs(
             database,
             retention_days=retention_days or settings.retention_days,
             keep_runs=settings.keep_runs if keep_runs is None else keep_runs,
+            audit_days=settings.audit_days,
             dry_run=dry_run,
             progress=lambda jobs, job_id: run.progress(jobs, None, f"jobs looked at, {job_id}"),
         )

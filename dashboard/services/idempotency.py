@@ -8,19 +8,18 @@ done and forgotten. What was refused is not kept: nothing was done, and it may b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.errors import Conflict, Invalid
-from dashboard.storage.models import KeptAnswer
+from dashboard.storage.models import ANSWER_KEPT, KeptAnswer
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-KEPT_FOR = timedelta(hours=24)
 LONGEST_KEY = 255
 FIELD = "Idempotency-Key"
 
@@ -54,7 +53,7 @@ def kept_answer(session: Session, ask: Ask) -> KeptAnswer | None:
     Raises `Invalid` when the key was used for another request: that is a mistake of the program.
     """
     kept = session.get(KeptAnswer, (ask.token_id, ask.key))
-    if kept is None or kept.at < datetime.now(UTC) - KEPT_FOR:
+    if kept is None or kept.at < datetime.now(UTC) - ANSWER_KEPT:
         return None
     if kept.request != ask.request:
         message = "This key was used for another request. Use a new key for every new request."
@@ -69,7 +68,8 @@ def claim(session: Session, ask: Ask) -> KeptAnswer:
     this one waits until the other's transaction has ended, and has changed nothing itself.
     """
     now = datetime.now(UTC)
-    session.execute(delete(KeptAnswer).where(KeptAnswer.at < now - KEPT_FOR))
+    lapsed = KeptAnswer.token_id == ask.token_id, KeptAnswer.key == ask.key
+    session.execute(delete(KeptAnswer).where(*lapsed, KeptAnswer.at < now - ANSWER_KEPT))
     row = KeptAnswer(
         token_id=ask.token_id, key=ask.key, request=ask.request, at=now, status=0, body=""
     )

@@ -228,9 +228,13 @@ def current_actor() -> Actor:
 
 
 def _known_actor() -> Actor | None:
-    """Return the program or the person that acts; a wrong token is not made up for by a session."""
+    """Return the program or the person that acts; a wrong token is not made up for by a session.
+
+    Another kind of authorization is that of a proxy in front, which the browser sends everywhere.
+    """
     who: Bearer | Person | None = current_user()
-    if is_api() and (request.method not in _SAFE_METHODS or "Authorization" in request.headers):
+    given = request.authorization
+    if is_api() and (request.method not in _SAFE_METHODS or (given and given.type == "bearer")):
         who = current_bearer()
     if who is None:
         return None

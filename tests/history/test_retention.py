@@ -12,16 +12,19 @@ from dashboard.history.retention import PruneReport, prune
 from dashboard.storage.models import (
     ACTIVE,
     ALL_JOBS,
+    ANSWER_KEPT,
     EVER,
     AlertDelivery,
     AlertEvent,
     AlertProblem,
+    Audit,
     DeliveryState,
     ErrorGroup,
     ErrorHour,
     ErrorJob,
     Job,
     JobHealth,
+    KeptAnswer,
     Run,
     RunLog,
     RunState,
@@ -94,6 +97,32 @@ def test_what_has_not_ended_is_never_pruned(database: Database, state: RunState)
     add(database, 399, 398)
     prune(database, retention_days=90, keep_runs=0)
     assert left(database) == [active]
+
+
+def test_the_audit_log_is_kept_as_long_as_its_own_setting_says(database: Database) -> None:
+    old, new = (
+        Audit(at=NOW - days * DAY, actor="a", action="x", target="", outcome="done", detail={})
+        for days in (731, 729)
+    )
+    with database.write() as session:
+        session.add_all([old, new])
+    assert prune(database, retention_days=1, keep_runs=0).audit == 0
+    for dry_run in (True, False):
+        report = prune(database, retention_days=1, keep_runs=0, audit_days=730, dry_run=dry_run)
+        assert report.audit == 1
+    with database.read() as session:
+        assert list(session.scalars(select(Audit.id))) == [new.id]
+
+
+def test_answers_that_nobody_may_ask_for_again_go(database: Database) -> None:
+    lapsed = ANSWER_KEPT + timedelta(minutes=1)
+    with database.write() as session:
+        for key, age in (("old", lapsed), ("new", timedelta())):
+            kept = KeptAnswer(token_id=1, key=key, request="", at=NOW - age, status=200, body="")
+            session.add(kept)
+    prune(database, retention_days=90, keep_runs=1)
+    with database.read() as session:
+        assert list(session.scalars(select(KeptAnswer.key))) == ["new"]
 
 
 def test_a_dry_run_tells_the_same_and_changes_nothing(database: Database) -> None:

@@ -24,7 +24,7 @@ from dashboard.storage.models.jobs import RETRY_WAIT, Job
 from dashboard.storage.models.people import Audit, SignIn, SignInFailure, User
 from dashboard.storage.models.processes import Lease, Process, Revision, SchedulerLife
 from dashboard.storage.models.runs import Run, RunLog, RunStep
-from dashboard.storage.models.tokens import ApiToken, KeptAnswer
+from dashboard.storage.models.tokens import ANSWER_KEPT, ApiToken, KeptAnswer
 from dashboard.storage.models.views import SavedView
 from dashboard.storage.models.words import (
     ACTIVE,
@@ -55,6 +55,7 @@ __all__ = [
     "ACTIVE",
     "ACTIVE_RUN",
     "ALL_JOBS",
+    "ANSWER_KEPT",
     "CANCEL_ASKED",
     "DURATION_BOUNDS",
     "DURATION_COLUMNS",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -32,6 +32,10 @@ class ApiToken(Base):
         # The audit log knows a token by its name, so no two that work have the same.
         Index("uq_api_token_name", "name", unique=True, **only_where("revoked_at IS NULL")),
     )
+
+
+ANSWER_KEPT = timedelta(hours=24)
+"""So long a program may send a request again."""
 
 
 class KeptAnswer(Base):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import func, select, update
 
-from dashboard.services.idempotency import KEPT_FOR
-from dashboard.storage.models import Job, KeptAnswer
+from dashboard.storage.models import ANSWER_KEPT, Job, KeptAnswer
 from dashboard.web import LARGEST_REQUEST
 from tests.rows import make_job, make_run
 from tests.web.api.program import fields, make_program
@@ -204,7 +203,7 @@ def test_a_refusal_may_be_tried_again_with_its_key(site: Site, program: Program)
 def test_a_key_is_forgotten_after_a_day(site: Site, program: Program) -> None:
     program.post("/jobs", NEW, status=201, headers=ONCE)
     with site.database.write() as session:
-        yesterday = datetime.now(UTC) - KEPT_FOR - timedelta(seconds=1)
+        yesterday = datetime.now(UTC) - ANSWER_KEPT - timedelta(seconds=1)
         session.execute(update(KeptAnswer).values(at=yesterday))
     program.post("/jobs", NEW, status=201, headers=ONCE)
     assert count_jobs(site) == 2
