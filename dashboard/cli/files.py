@@ -104,12 +104,11 @@ def import_(file: str, *, dry_run: bool, as_json: bool, **options: Any) -> None:
         with_tasks(settings)
         jobs = _read(file, crontab, settings)
         with opened(**options) as database:
-            if dry_run:
-                with database.read() as session:
-                    plan = plan_import(session, jobs, settings=settings)
-            else:
+            with database.read() as session:
+                plan = plan_import(session, jobs, settings=settings)
+            if not dry_run:
                 with audit.transaction(database) as session:
-                    plan = carry_out(session, jobs, actor=command_actor(), settings=settings)
+                    carry_out(session, plan, actor=command_actor(), settings=settings)
     except UnusableFile as error:
         _refuse(error, as_json=as_json)
     if plan.problems:

@@ -97,6 +97,11 @@ def action(session: Session, actor: Actor, name: str, target: str) -> Iterator[E
     session.flush()
 
 
+def note_done(session: Session, actor: Actor, name: str, target: str, **detail: Any) -> None:
+    """Note what `actor` has done to one of many targets; written when the session is flushed."""
+    session.add(_row(actor, name, target, "done", detail))
+
+
 @contextmanager
 def transaction(database: Database) -> Iterator[Session]:
     """Open the write transaction of one request; note what was refused after undoing it."""

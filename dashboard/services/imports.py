@@ -80,7 +80,9 @@ class Step:
     wanted: Wanted
     name: str = ""
     version: int | None = None
-    """The version of the job that is changed."""
+    """The version of the job that is there; None where there is none."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """What a job that is added has in its columns."""
     changes: dict[str, Any] = field(default_factory=dict)
     """The fields to change, as `change_job` takes them."""
     pause: bool | None = None
@@ -130,13 +132,14 @@ class Plan:
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def plan_import(session: Session, file: JobFile, *, settings: Settings, lock: bool = False) -> Plan:
+def plan_import(session: Session, file: JobFile, *, settings: Settings) -> Plan:
     """Say what importing `file` would do now, and what is wrong with it.
 
-    `lock` keeps the jobs concerned as they are until the transaction ends.
+    This is most of the work: reading triggers takes longer than writing jobs, and nobody has to
+    wait for it.
     """
     now = datetime.now(UTC)
-    present = _present(session, file.jobs, lock=lock)
+    present = _present(session, [wanted.data["id"] for wanted in file.jobs])
     steps: list[Step] = []
     problems: list[FileProblem] = []
     for wanted in file.jobs:
@@ -158,37 +161,44 @@ def plan_import(session: Session, file: JobFile, *, settings: Settings, lock: bo
 
 def carry_out(
     session: Session,
-    file: JobFile,
+    plan: Plan,
     *,
     actor: Actor,
     settings: Settings,
     digest: str | None = None,
-) -> Plan:
-    """Import a file and return what was done.
+) -> None:
+    """Do what a plan says, all of it or nothing.
 
-    Raises `UnusableFile` if anything in it is refused, `StalePlan` if `digest` is that of another
-    plan, `NotAllowed`; then nothing is done at all.
+    Raises `UnusableFile` if anything in the file is refused, `NotAllowed`, and `StalePlan` if
+    `digest` is that of another plan or jobs were changed since it was made.
     """
     with audit.action(session, actor, "job.import", "") as entry:
         actor.require(Role.ADMIN)
-        plan = plan_import(session, file, settings=settings, lock=True)
         if plan.problems:
             raise UnusableFile(plan.problems)
         if digest is not None and digest != plan.digest:
             raise StalePlan
+        _require_unchanged(session, plan)
+        added = [step.values for step in plan.of(Action.ADD)]
+        jobs.add_checked(session, added, actor=actor)
         for step in plan.steps:
             _take(session, step, actor, settings)
         for action in (Action.ADD, Action.CHANGE):
             entry.detail[action.value] = [step.id for step in plan.of(action)]
         entry.detail["kept"] = len(plan.of(Action.KEEP))
-    return plan
+
+
+def _require_unchanged(session: Session, plan: Plan) -> None:
+    """Raise `StalePlan` unless the jobs are as the plan found them; they stay so from now on."""
+    present = _present(session, [step.id for step in plan.steps], lock=True)
+    versions = {job_id: job.version for job_id, job in present.items()}
+    if any(versions.get(step.id) != step.version for step in plan.steps):
+        raise StalePlan
 
 
 def _take(session: Session, step: Step, actor: Actor, settings: Settings) -> None:
-    """Do one step by the services that people use, so that it is audited like what they do."""
-    if step.action is Action.ADD:
-        jobs.create_job(session, step.wanted.data, actor=actor, settings=settings)
-    elif step.changes:
+    """Change or pause a job by the services that people use: it is audited like what they do."""
+    if step.changes:
         jobs.change_job(
             session,
             step.id,
@@ -206,9 +216,8 @@ def _take(session: Session, step: Step, actor: Actor, settings: Settings) -> Non
         jobs.resume_job(session, step.id, actor=actor)
 
 
-def _present(session: Session, entries: Iterable[Wanted], *, lock: bool) -> dict[Any, Job]:
+def _present(session: Session, ids: Iterable[Any], *, lock: bool = False) -> dict[Any, Job]:
     """Return the jobs that exist already; in the order of their ids, so that locks never cross."""
-    ids = [wanted.data["id"] for wanted in entries]
     known = sorted(job_id for job_id in ids if isinstance(job_id, str) and is_storable(job_id))
     found: dict[Any, Job] = {}
     for start in range(0, len(known), _CHUNK):
@@ -223,7 +232,9 @@ def _adding(wanted: Wanted, settings: Settings, now: datetime) -> Step:
         check_new(wanted.data | {"trigger": _ALWAYS}, settings, now)
         return Step(Action.LEAVE_OUT, wanted, _name_in(wanted))
     values = check_new(wanted.data, settings, now)
-    return Step(Action.ADD, wanted, values["name"], pause=wanted.pausing(now) or None)
+    return Step(
+        Action.ADD, wanted, values["name"], values=values, pause=wanted.pausing(now) or None
+    )
 
 
 def _changing(job: Job, wanted: Wanted, settings: Settings, now: datetime) -> Step:
@@ -237,9 +248,9 @@ def _changing(job: Job, wanted: Wanted, settings: Settings, now: datetime) -> St
         wanted,
         job.name,
         job.version,
-        changes,
-        pause,
-        tuple(_differences(job, wanted, changes, pause, settings)),
+        changes=changes,
+        pause=pause,
+        differences=tuple(_differences(job, wanted, changes, pause, settings)),
     )
 
 

@@ -51,7 +51,7 @@ FORMAT = "apscheduler-dashboard/jobs"
 VERSION = 1
 MOST_JOBS = 5_000
 """Jobs of a file. They are written in one transaction, during which nobody else writes to SQLite:
-this many take some seconds, and others give up waiting after fifteen."""
+this many take about a second, changed ones some seconds; others give up waiting after fifteen."""
 KINDS = {"yaml": "application/yaml", "json": "application/json"}
 
 _HEAD = {"format": FORMAT, "version": VERSION}

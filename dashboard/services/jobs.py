@@ -42,7 +42,7 @@ from dashboard.texts import is_storable, storable
 from dashboard.vault import NO_VAULT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from sqlalchemy.orm import Session
 
@@ -110,18 +110,45 @@ def create_job(
         values = check_new(data, settings, now)
         _keep_in_reach(values["tags"], actor)
         values["id"] = values["id"] or free_id(session, id_from_name(values["name"]))
-        job = Job(**values, runs_counted=0, created_at=now, created_by=actor.name)
-        lifecycle.fire_next(job, job.next_run_time)
-        job.updated_at, job.updated_by = now, actor.name
+        job = _new_job(values, actor, now)
         session.add(job)
         try:
             session.flush()
         except IntegrityError as error:
             raise DuplicateId(values["id"]) from error
         entry.target = job.id
-        entry.detail["job"] = snapshot(job)
-        _mask(entry.detail["job"], job.task)
+        entry.detail["job"] = _told(job)
     return job
+
+
+def add_checked(session: Session, checked: Iterable[dict[str, Any]], *, actor: Actor) -> None:
+    """Add many jobs with values that `check_new` has returned, in few statements.
+
+    Raises `Conflict` when one of their ids is taken.
+    """
+    now = datetime.now(UTC)
+    for values in checked:
+        job = _new_job(values, actor, now)
+        session.add(job)
+        audit.note_done(session, actor, "job.add", job.id, job=_told(job))
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise Conflict("A job with one of these ids was added meanwhile.") from error
+
+
+def _new_job(values: dict[str, Any], actor: Actor, now: datetime) -> Job:
+    job = Job(**values, runs_counted=0, created_at=now, created_by=actor.name)
+    lifecycle.fire_next(job, job.next_run_time)
+    job.updated_at, job.updated_by = now, actor.name
+    return job
+
+
+def _told(job: Job) -> dict[str, Any]:
+    """Return a new job as the audit log tells it."""
+    told = snapshot(job)
+    _mask(told, job.task)
+    return told
 
 
 def change_job(

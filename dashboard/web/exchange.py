@@ -154,10 +154,12 @@ def confirm() -> AnyResponse:
     state, upload = dashboard_state(), Upload.of_request()
     try:
         file = upload.read()
+        with state.database.read() as session:
+            plan = plan_import(session, file, settings=state.settings)
         with state.change() as session:
-            plan = carry_out(
+            carry_out(
                 session,
-                file,
+                plan,
                 actor=current_actor(),
                 settings=state.settings,
                 digest=request.form.get("digest", ""),

@@ -213,7 +213,7 @@ def test_a_combination_with_options_is_made_with_the_keyboard_alone(
     expect(page.get_by_text("every day at 18:00")).to_be_visible()
     tab_to(field(page, "Name"))
     page.keyboard.type(job_name)
-    tab_to(page.locator("summary").filter(has_text="When it fails"))
+    tab_to(page.locator("summary").filter(has_text="fails"))
     page.keyboard.press("Enter")
     tab_to(field(page, "Retries"))
     page.keyboard.type("2")

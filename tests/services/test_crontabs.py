@@ -18,7 +18,7 @@ from dashboard.samples import register_samples
 from dashboard.scheduling import triggers
 from dashboard.services import audit, jobs
 from dashboard.services.crontabs import Reading, read_crontab
-from dashboard.services.imports import carry_out
+from dashboard.services.imports import carry_out, plan_import
 from tests.factories import ADMIN
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ def test_a_crontab_without_lines_has_no_jobs(text: str) -> None:
 )
 def test_odd_commands_are_jobs_too(command: str, database: Database, settings: Settings) -> None:
     with audit.transaction(database) as session:
-        plan = carry_out(session, read(f"@daily {command}"), actor=ADMIN, settings=settings)
+        plan = plan_import(session, read(f"@daily {command}"), settings=settings)
+        carry_out(session, plan, actor=ADMIN, settings=settings)
         job = jobs.get_job(session, plan.steps[0].id)
     assert job.parameters["command"] == ["/bin/sh", "-c", command]
 
@@ -174,7 +175,8 @@ def test_a_second_import_changes_times_and_leaves_what_people_set(
 ) -> None:
     def bring_in(text: str) -> list[str]:
         with audit.transaction(database) as session:
-            plan = carry_out(session, read(text), actor=ADMIN, settings=settings)
+            plan = plan_import(session, read(text), settings=settings)
+            carry_out(session, plan, actor=ADMIN, settings=settings)
         return [step.action.value for step in plan.steps]
 
     assert bring_in("@daily a\n@daily b\n") == ["add", "add"]

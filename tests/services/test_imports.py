@@ -71,14 +71,13 @@ class Port:
             return plan_import(session, file, settings=self.settings)
 
     def bring_in(self, text: str, *, digest: str | None = None, actor: Actor = ADMIN) -> Plan:
+        plan = self.plan(text)
+        self.carry_out(plan, digest=digest, actor=actor)
+        return plan
+
+    def carry_out(self, plan: Plan, *, digest: str | None = None, actor: Actor = ADMIN) -> None:
         with audit.transaction(self.database) as session:
-            return carry_out(
-                session,
-                read_jobs(text.encode()),
-                actor=actor,
-                settings=self.settings,
-                digest=digest,
-            )
+            carry_out(session, plan, actor=actor, settings=self.settings, digest=digest)
 
     def refused(self, text: str) -> list[str]:
         try:
@@ -391,6 +390,21 @@ class TestRefusals:
         port.bring_in(text, digest=port.plan(text).digest)
         port.bring_in(text, digest=port.plan(text).digest)
         assert (port.job("a").notes, port.ids()) == ("new", ["a", "b"])
+
+    def test_a_change_between_the_plan_and_doing_it_is_noticed(self, port: Port) -> None:
+        port.add("a", trigger=CRON)
+        changing = port.plan(file_of({"id": "a", "notes": "new"}, {"id": "b"}))
+        keeping = port.plan(file_of({"id": "a"}))
+        adding = port.plan(file_of({"id": "c"}))
+        port.pause("a")
+        port.add("c")
+        for plan in (changing, keeping, adding):
+            with pytest.raises(StalePlan):
+                port.carry_out(plan)
+        port.remove("a")
+        with pytest.raises(StalePlan):
+            port.carry_out(changing)
+        assert port.ids() == ["c"]
 
     def test_an_unmentioned_failure_in_the_middle_leaves_nothing(
         self, port: Port, monkeypatch: Any
