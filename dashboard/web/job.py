@@ -111,12 +111,8 @@ def show(job_id: str) -> Response:
         partial="job/_job.html",
         etag=etag,
         **_about(detail.job),
-        health=health,
-        state=jobs.job_state(detail.job, running=detail.running),
-        health_word=job_health(detail.job, health, now),
+        **_standing(detail, now),
         problems=problems,
-        silence=silence_of(health, now),
-        rate=success_rate(health.recent) if health else None,
         chart=duration_chart(
             found.runs,
             usual=health.usual_duration if health else None,
@@ -290,6 +286,18 @@ def _about(job: Job) -> dict[str, Any]:
         "parameters": show_parameters(job),
         "defaults": default_parameters(job.task, job.parameters),
         "notes": list(split_notes(job.notes)),
+    }
+
+
+def _standing(detail: queries.JobDetail, now: datetime) -> dict[str, Any]:
+    """Return how a job is doing."""
+    health = detail.health
+    return {
+        "health": health,
+        "state": jobs.job_state(detail.job, running=detail.running),
+        "health_word": job_health(detail.job, health, now),
+        "silence": silence_of(health, now),
+        "rate": success_rate(health.recent) if health else None,
     }
 
 
