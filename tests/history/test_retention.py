@@ -151,6 +151,14 @@ def test_it_goes_in_batches(database: Database, monkeypatch: pytest.MonkeyPatch)
     assert left(database) == ids[-1:]
 
 
+def test_the_number_of_a_pruned_run_is_never_given_again(database: Database) -> None:
+    [pruned] = add(database, 100)
+    prune(database, retention_days=90, keep_runs=0)
+    assert left(database) == []
+    [following] = add(database, 0)
+    assert following > pruned
+
+
 def test_a_run_with_many_lines_goes_in_several_transactions(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,9 @@ class Run(Base):
         Index("ix_run_active", "state", "job_id", "id", **only_where(ACTIVE_RUN)),
         Index("ix_run_cancel", "process", **only_where(CANCEL_ASKED)),
         Index("ix_run_fingerprint", "fingerprint", "id", **only_where("fingerprint IS NOT NULL")),
+        # A number is never given again, also when the newest run was pruned: it is in links, in
+        # messages of a broker and in the marks of pages.
+        {"sqlite_autoincrement": True},
     )
 
 

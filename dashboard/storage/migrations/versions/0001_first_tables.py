@@ -183,6 +183,7 @@ def _run() -> None:
         sa.Column("cancel_asked_by", sa.String(length=191), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("job_id", "scheduled_at", "attempt", name="uq_run_fire_time"),
+        sqlite_autoincrement=True,
     )
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.create_index(
