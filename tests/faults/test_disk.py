@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from dashboard.storage.db import Database, read_revision
 from dashboard.storage.models import RunState
 from tests.factories import wait_until
 from tests.faults.surroundings import full, small_disk, write_protected
@@ -77,3 +79,24 @@ def test_while_nothing_can_be_written_pages_say_so_and_all_goes_on_afterwards(
     wait_until(lambda: dashboard.get("/healthz")[0] == 200)
     assert dashboard.alive
     assert sorted(place.traces()) == [run.id for run in place.runs(RunState.SUCCEEDED)]
+
+
+def test_a_connection_made_while_the_disk_was_read_only_can_write_afterwards(
+    make_place: Callable[..., Place],
+) -> None:
+    """SQLite opens such a file for reading, and a pool would keep that connection for good."""
+    place = make_place()
+    file = Path(str(place.database.engine.url.database))
+    database = Database(place.settings.database_url)
+    with write_protected(file) as protected:
+        if not protected:
+            pytest.skip("only root can protect a file, where the file system can")
+        with database.read() as session:
+            before = read_revision(session)
+        with pytest.raises(OperationalError, match="readonly"), database.write():
+            pass
+    with database.write():
+        pass
+    with database.read() as session:
+        assert read_revision(session) == before + 1
+    database.close()
