@@ -19,7 +19,6 @@ from dashboard.runtime import announce_first_account, make_runtime
 from dashboard.web.frontdoor import address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
     from dashboard.runtime import Runtime
@@ -29,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 2.0
 """Seconds beyond the grace period that a stop may take: a database may be locked or away."""
+
+HURRY = 5.0
+"""Seconds in which, after a second signal, it is written that runs were interrupted."""
 
 THREADS = 32
 """Requests served at once; polls are answered in a millisecond, so this serves many viewers."""
@@ -73,7 +75,7 @@ def _serve_until(stopping: _Signals, server: Server, runtime: Runtime) -> bool:
     )
     stopping.wait()
     logger.info("stopping; runs get up to %g s to end", runtime.settings.shutdown_grace)
-    return stopping.during(runtime.stop, runtime.settings.shutdown_grace + PATIENCE)
+    return stopping.during(runtime, runtime.settings.shutdown_grace)
 
 
 def _warn_of_open_doors(settings: Settings) -> None:
@@ -125,29 +127,35 @@ class _Connection(HTTPConnection):
 
 
 class _Signals:
-    """SIGTERM and SIGINT as events: the first asks to stop, the second to hurry."""
+    """SIGTERM and SIGINT counted: the first asks to stop, the second to hurry, a third to leave."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._hurry = threading.Event()
+        self._asked = [threading.Event() for _ in range(3)]
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        (self._hurry if self._asked.is_set() else self._asked).set()
+        next((event for event in self._asked if not event.is_set()), self._asked[-1]).set()
 
     def wait(self) -> None:
         """Wait for the first signal."""
         # A wait without end would keep Windows from ever delivering the signal.
-        while not self._asked.wait(3600):
+        while not self._asked[0].wait(3600):
             pass
 
-    def during(self, stop: Callable[[], bool], seconds: float) -> bool:
-        """Call `stop()` in a thread; do not wait for its end after a second signal or `seconds`."""
+    def during(self, runtime: Runtime, grace: float) -> bool:
+        """Stop the runtime within its grace period; False when runs had to be left behind.
+
+        After a second signal it only writes what is left; nobody waits for it after a third.
+        """
         result: list[bool] = []
-        worker = threading.Thread(target=lambda: result.append(stop()), daemon=True)
+        worker = threading.Thread(target=lambda: result.append(runtime.stop(grace)), daemon=True)
         worker.start()
-        deadline = time.monotonic() + seconds
-        while worker.is_alive() and not self._hurry.is_set() and time.monotonic() < deadline:
+        _, hurry, leave = self._asked
+        deadline, hurried = time.monotonic() + grace + PATIENCE, False
+        while worker.is_alive() and not leave.is_set() and time.monotonic() < deadline:
             worker.join(0.1)
+            if hurry.is_set() and not hurried:
+                hurried, deadline = True, time.monotonic() + HURRY
+                runtime.scheduler.hurry()
         return bool(result and result[0])

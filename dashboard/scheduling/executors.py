@@ -71,6 +71,7 @@ class RunExecutor(BaseExecutor):
         self._futures: dict[int, Future[Outcome]] = {}
         self._asked: dict[int, threading.Event] = {}
         self._idle = threading.Condition()
+        self._hurried = False
         self._on_free: Callable[[RunExecutor], None] = lambda _: None
 
     @property
@@ -132,9 +133,16 @@ class RunExecutor(BaseExecutor):
     def wait(self, deadline: float) -> bool:
         """Wait until nothing runs any more or the monotonic clock reaches `deadline`."""
         with self._idle:
-            return self._idle.wait_for(
-                lambda: not self._in_flight, max(0.0, deadline - time.monotonic())
+            self._idle.wait_for(
+                lambda: self._hurried or not self._in_flight, max(0.0, deadline - time.monotonic())
             )
+            return not self._in_flight
+
+    def hurry(self) -> None:
+        """Let nobody wait any longer."""
+        with self._idle:
+            self._hurried = True
+            self._idle.notify_all()
 
     def stop_run(self, run_id: int) -> None:
         """Ask one run to end; unknown ones have ended already."""
@@ -208,6 +216,7 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
     def start(self, scheduler: Any, alias: str) -> None:
         """Begin with a pool of its own: one that was shut down takes nothing more."""
         super().start(scheduler, alias)
+        self._hurried = False
         self._prepare()
 
     def _prepare(self) -> None:
@@ -247,6 +256,7 @@ class ProcessRunExecutor(RunExecutor):
     def start(self, scheduler: Any, alias: str) -> None:
         """Begin with a pool of its own: one that was shut down takes nothing more."""
         super().start(scheduler, alias)
+        self._hurried = False
         self._prepare()
 
     def _prepare(self) -> None:

@@ -161,9 +161,6 @@ class DashboardScheduler(BackgroundScheduler):
         if self._backlog:
             self.wakeup()
 
-    def _any_free(self) -> bool:
-        return any(executor.free > 0 for executor in self.executors.values())
-
     def _any_overfull(self) -> bool:
         return any(executor.overfull for executor in self.executors.values())
 
@@ -228,7 +225,8 @@ class DashboardScheduler(BackgroundScheduler):
             next_moment = waiting.next_moment(session)
             if next_moment is not None and next_moment <= datetime.now(UTC):
                 return True
-            free = self._any_free() or self.workforce.waited_for
+            free = any(executor.free > 0 for executor in self.executors.values())
+            free = free or self.workforce.waited_for
             return free and handover.anything_queued(session.connection())
 
     def _until_next(self) -> float:
@@ -376,6 +374,11 @@ class DashboardScheduler(BackgroundScheduler):
             self._leave()
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
         return ended and not self._thread.is_alive()
+
+    def hurry(self) -> None:
+        """Cut the grace period of a `stop` under way short."""
+        for executor in self.executors.values():
+            executor.hurry()
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
         """Stop as `stop` does: with the grace period of the settings, or with none."""

@@ -267,7 +267,7 @@ def test_a_transaction_that_hangs_keeps_nobody_for_long(
     postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one does whose process is frozen in the middle of it."""
-    monkeypatch.setattr(db, "HANGING", 0.1)
+    monkeypatch.setattr(db, "HANGING", 1.0)
     database = open_database(load_settings(data=tmp_path, database=postgresql_url))
     with pytest.raises(DBAPIError), database.write() as hanging:  # noqa: PT012 -- its end raises
         raise_revision(hanging)
