@@ -129,7 +129,9 @@ def _send_by_apprise(address: str, payload: dict[str, Any], begin: Callable[[], 
         raise Undelivered(str(error), for_good=True) from None
     if channel is None:
         raise Undelivered("Apprise does not understand this address.", for_good=True)
-    body = payload["message"] + (f"\n{payload['url']}" if payload["url"] else "")
+    body, url = payload["message"], payload["url"]
+    if url and url not in body:
+        body += f"\n{url}"
     begin()
     try:
         accepted = channel.notify(title=title_of(payload), body=body)

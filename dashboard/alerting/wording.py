@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -29,6 +30,10 @@ _MANY = {
     AlertKind.BROKEN: "cannot run",
     AlertKind.SCHEDULER_DOWN: "are down",
 }
+
+PLACE = re.compile(r"\{(\w+)\}")
+PLACES = frozenset({"event", "job", "message", "problem", "rule", "since", "url"})
+"""What a rule's own message may have in braces."""
 
 LINE = 300
 """Characters of an error that a message bears: a few lines on a phone."""
@@ -72,7 +77,7 @@ def payload_of(
     event: AlertEvent, problem: AlertProblem, rule: AlertRule, now: datetime, public_url: str
 ) -> dict[str, Any]:
     """Return the JSON of an alert; `id` is added with its delivery."""
-    return {
+    payload = {
         "event": event.value,
         "rule": rule.name,
         "job_id": problem.job_id or None,
@@ -83,6 +88,7 @@ def payload_of(
         "url": _link(problem, public_url),
         "message": message_of(event, problem, rule, now),
     }
+    return _in_own_words(payload, rule)
 
 
 def payload_of_many(
@@ -105,7 +111,7 @@ def payload_of_many(
         AlertEvent.RECOVERED: f"{jobs} are well again: {named}.",
         AlertEvent.REMINDER: f"Still so after {lasted}: {jobs} {what}.",
     }.get(event, f"{jobs} {what}.")
-    return {
+    payload = {
         "event": event.value,
         "rule": rule.name,
         "job_id": None,
@@ -117,11 +123,12 @@ def payload_of_many(
         "url": f"{public_url.rstrip('/')}/" if public_url else None,
         "message": message,
     }
+    return _in_own_words(payload, rule)
 
 
 def payload_of_test(rule: AlertRule, now: datetime, public_url: str) -> dict[str, Any]:
     """Return the JSON of a test of a rule's channels."""
-    return {
+    payload = {
         "event": AlertEvent.TEST.value,
         "rule": rule.name,
         "job_id": None,
@@ -132,6 +139,15 @@ def payload_of_test(rule: AlertRule, now: datetime, public_url: str) -> dict[str
         "url": f"{public_url.rstrip('/')}/alerts" if public_url else None,
         "message": f"This is a test of the alert rule “{rule.name}”. Nothing is wrong.",
     }
+    return _in_own_words(payload, rule)
+
+
+def _in_own_words(payload: dict[str, Any], rule: AlertRule) -> dict[str, Any]:
+    """Let the message say what the rule wants it to, if that is more than ours."""
+    if rule.template:
+        values = payload | {"job": payload["job_name"]}
+        payload["message"] = PLACE.sub(lambda place: str(values[place[1]] or "–"), rule.template)  # noqa: RUF001
+    return payload
 
 
 def title_of(payload: dict[str, Any]) -> str:

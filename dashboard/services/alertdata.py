@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dashboard.alerting import channels
+from dashboard.alerting.wording import PLACE, PLACES
 from dashboard.errors import FieldError, Invalid
 from dashboard.storage.models import ID_LENGTH, AlertKind
 from dashboard.texts import is_storable
@@ -24,11 +25,13 @@ DEFAULTS: Mapping[str, Any] = {
     "notify_recovery": True,
     "remind_every_seconds": None,
     "settle_seconds": 300,
+    "template": "",
     "enabled": True,
 }
 FIELDS = ("name", "on", *DEFAULTS)
 
 CHANNELS = 20
+LONGEST_TEMPLATE = 2000
 NAMES_IN_SCOPE = 500
 DAY = 86_400
 SCOPES = '{"all": true}, {"tags": ["…"]} or {"jobs": ["…"]}'
@@ -71,6 +74,7 @@ def _checks(known: list[str]) -> dict[str, Callable[[Any], Any]]:
         "notify_recovery": _flag,
         "remind_every_seconds": lambda value: _number(value, 10, 31 * DAY),
         "settle_seconds": lambda value: _required(_number(value, 0, DAY)),
+        "template": _template,
         "enabled": _flag,
     }
 
@@ -122,6 +126,16 @@ def _required(value: float | None) -> float:
     if value is None:
         raise ValueError("Must be a number; 0 for none.")
     return value
+
+
+def _template(value: object) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_TEMPLATE or not is_storable(value):
+        raise ValueError(f"A message is text of at most {LONGEST_TEMPLATE:,} characters.")
+    unknown = sorted(set(PLACE.findall(value)) - PLACES)
+    if unknown:
+        known = ", ".join(f"{{{name}}}" for name in sorted(PLACES))
+        raise ValueError(f"There is no {{{unknown[0]}}} to fill in, only {known}.")
+    return value.strip()
 
 
 def _flag(value: object) -> bool:

@@ -121,7 +121,7 @@ def rule_data(texts: Texts) -> dict[str, Any]:
     kind, names = texts["scope"], _lines(texts["names"])
     everywhere = kind == "all" or texts["on"] == AlertKind.SCHEDULER_DOWN
     data["scope"] = {"all": True} if everywhere else {kind: names}
-    data["channels"] = _lines(texts["channels"])
+    data["channels"], data["template"] = _lines(texts["channels"]), texts["template"]
     for name in _FLAGS:
         data[name] = texts[name] == "true"
     if errors:
@@ -163,6 +163,7 @@ def _texts(values: Mapping[str, Any]) -> Texts:
         "scope": kind,
         "names": "" if kind == "all" else "\n".join(scope[kind]),
         "channels": "\n".join(values["channels"]),
+        "template": values["template"],
         **{name: "true" if values[name] else "" for name in _FLAGS},
     }
 

@@ -449,6 +449,16 @@ def test_without_rules_a_look_reads_and_does_nothing(scene: Scene) -> None:
     assert scene.problems() == []
 
 
+def test_a_rule_says_it_in_its_own_words(scene: Scene) -> None:
+    scene.rule(template="[{event}] {job}: {problem} since {since} {url} ({rule}) {not a place}")
+    scene.job("curly {rule}", failures=1)
+    scene.look()
+    assert scene.said[-1]["message"] == (
+        "[problem] curly {rule}: has failed: OSError: disk full since 2027-03-01T12:00:00+00:00"
+        " https://jobs.example.com/runs/7 (On call) {not a place}"
+    )
+
+
 # -- many at once ----------------------------------------------------------------------------------
 
 

@@ -86,6 +86,14 @@ class Colleague:
         new: set[str] = wait_until(lambda: self._runs(job, state) - before)
         return new.pop()
 
+    def ask_for_alerts(self, job: str, channel: str, settle: str) -> None:
+        """Add a rule that tells `channel` when a job fails and when it is well again."""
+        about = {"name": job, "on": "failing", "after": "1", "enabled": "true"}
+        scope = {"scope": "jobs", "names": job.removeprefix("/jobs/"), "channels": channel}
+        settled = {"settle_seconds": settle, "notify_recovery": "true"}
+        answer = self._post("/alerts/new", {**about, **scope, **settled})
+        assert urlsplit(answer.url).path == "/alerts", _complaint(answer)
+
     def error_of(self, run: str) -> str:
         """Return the address of the error that a run met."""
         addresses = _ERROR.findall(self.remote.get("/errors?sort=last&show=all").text())

@@ -32,6 +32,16 @@ def look_for(path: Path) -> str:
     return f"{path.stat().st_size} bytes"
 
 
+@task(name="tests.flap")
+def flap(switch: Path) -> None:
+    """Fail every other time."""
+    if switch.exists():
+        switch.unlink()
+        return
+    switch.touch()
+    raise ValueError("on and off")
+
+
 @task(name="tests.import")
 def import_file(count: int, mode: Literal["merge", "replace"], ratio: float = 0.5) -> str:
     """Take parameters of several types."""

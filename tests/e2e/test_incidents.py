@@ -15,14 +15,25 @@ from playwright.sync_api import expect
 from tests.e2e.people import Colleague
 from tests.e2e.product import running
 from tests.e2e.screens import button, expect_mark, field, keep_mark, title
+from tests.receiver import receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from playwright.sync_api import Locator, Page, Playwright, StorageState
 
+    from tests.receiver import Receiver
+
+
+EVERY_SECOND = {"trigger.type": "interval", "trigger.every": "1", "trigger.unit": "seconds"}
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
 
 
 def row(page: Page, region: str, job: str) -> Locator:
@@ -31,10 +42,11 @@ def row(page: Page, region: str, job: str) -> Locator:
 
 
 def test_a_failing_job_is_seen_acknowledged_and_recovers(
-    page: Page, colleague: Colleague, job_name: str, tmp_path: Path
+    page: Page, colleague: Colleague, receiver: Receiver, job_name: str, tmp_path: Path
 ) -> None:
     wanted = tmp_path / "wanted"
     job = colleague.add(job_name, "tests.look", **{"parameters.path": str(wanted)})
+    colleague.ask_for_alerts(job, receiver.url, settle="0")
     page.goto("/")
     keep_mark(page)
     run = colleague.run(job, "failed")
@@ -43,6 +55,8 @@ def test_a_failing_job_is_seen_acknowledged_and_recovers(
     expect(failing.get_by_role("link", name="FileNotFoundError")).to_have_attribute("href", run)
     expect(page).to_have_title(re.compile(r"^\(\d+\) Now"))
 
+    [problem] = receiver.wait_for("problem")
+    assert "FileNotFoundError" in problem["message"]
     button(failing, "Acknowledge").click()
     dialog = page.get_by_role("dialog", name="Acknowledge")
     expect(field(dialog, "Reason")).to_be_focused()
@@ -59,15 +73,28 @@ def test_a_failing_job_is_seen_acknowledged_and_recovers(
     expect(known).to_have_count(0)
     expect(page).not_to_have_title("owned")
     expect_mark(page)
+    _problem, recovered = receiver.wait_for("problem", "recovered")
+    assert recovered["message"].startswith(f"{job_name} is well again")
+
+
+def test_a_flapping_job_alerts_once(
+    page: Page, colleague: Colleague, receiver: Receiver, job_name: str, tmp_path: Path
+) -> None:
+    switch = {"parameters.switch": str(tmp_path / "switch")}
+    job = colleague.add(job_name, "tests.flap", **EVERY_SECOND, **switch)
+    colleague.ask_for_alerts(job, receiver.url, settle="5m")
+    page.goto(f"/runs?state=failed&job={job.removeprefix('/jobs/')}")
+    failed = page.get_by_role("row").filter(has_text="on and off")
+    expect(failed.nth(3)).to_be_visible(timeout=LIVE)
+    receiver.wait_for("problem")
 
 
 def test_a_job_that_hangs_should_have_finished(
     page: Page, colleague: Colleague, job_name: str, tmp_path: Path
 ) -> None:
     page.goto("/")
-    every_second = {"trigger.type": "interval", "trigger.every": "1", "trigger.unit": "seconds"}
     parameters = {"parameters.folder": str(tmp_path)}
-    job = colleague.add(job_name, "tests.stages", **every_second, **parameters)
+    job = colleague.add(job_name, "tests.stages", **EVERY_SECOND, **parameters)
     hanging = row(page, "Running unusually long", job_name)
     expect(hanging).to_contain_text("should have finished")
     colleague.act(job, "pause")

@@ -40,6 +40,7 @@ FORM = {
     "channels": ADDRESS,
     "remind_every_seconds": "4h",
     "settle_seconds": "5m",
+    "template": "",
     "notify_recovery": "true",
     "enabled": "true",
 }
@@ -126,6 +127,8 @@ def test_a_stale_form_saves_nothing_until_it_is_sent_again(site: Site) -> None:
         ("window_seconds", "9999999d", "Must be a number"),
         ("remind_every_seconds", "1", "from 10"),
         ("settle_seconds", "2d", "to 86,400"),
+        ("template", "{job} {__class__}", "no {__class__} to fill in"),
+        ("template", "x" * 2001, "at most 2,000"),
         ("scope", "nobody", "Must be"),
         ("channels", "", "at least one channel"),
         ("channels", "example.com", "with a scheme"),

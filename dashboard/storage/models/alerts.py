@@ -33,6 +33,9 @@ class AlertRule(Base):
     notify_recovery: Mapped[bool]
     remind_every_seconds: Mapped[float | None]
     settle_seconds: Mapped[float]  # a problem that comes back within this time is flapping
+    template: Mapped[str] = mapped_column(
+        Text, default=""
+    )  # of messages; empty: a sentence of ours
     enabled: Mapped[bool]
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(ID_LENGTH))

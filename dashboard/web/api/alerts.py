@@ -74,6 +74,14 @@ class _Options(Asked):
         float,
         Field(ge=0, le=alertdata.DAY, description="What comes back within this time is flapping."),
     ] = 300
+    template: Annotated[
+        str,
+        Field(
+            max_length=alertdata.LONGEST_TEMPLATE,
+            description="What messages say; empty: one sentence. {job}, {problem}, {since}, {rule},"
+            " {event}, {url} and {message}, that sentence, are filled in.",
+        ),
+    ] = ""
     enabled: bool = True
 
 
@@ -115,6 +123,7 @@ class Rule(BaseModel):
     notify_recovery: bool
     remind_every_seconds: float | None
     settle_seconds: float
+    template: str
     enabled: bool
     version: int
     created_at: AwareDatetime

@@ -484,6 +484,7 @@ def _alert_rule() -> None:
         sa.Column("notify_recovery", sa.Boolean(), nullable=False),
         sa.Column("remind_every_seconds", sa.Float(), nullable=True),
         sa.Column("settle_seconds", sa.Float(), nullable=False),
+        sa.Column("template", sa.Text(), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("created_by", sa.String(length=191), nullable=False),
