@@ -85,7 +85,7 @@ def test_a_flapping_job_alerts_once(
     colleague.ask_for_alerts(job, receiver.url, settle="5m")
     page.goto(f"/runs?state=failed&job={job.removeprefix('/jobs/')}")
     failed = page.get_by_role("row").filter(has_text="on and off")
-    expect(failed.nth(3)).to_be_visible(timeout=LIVE)
+    expect(failed.nth(3)).to_be_visible()
     receiver.wait_for("problem")
 
 
