@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from dashboard.storage.models import ID_LENGTH, LARGEST_ID, Role
 from dashboard.tasks import shown_parameters
 from dashboard.texts import storable
 from dashboard.web.access import has_role, may, role
-from dashboard.web.filters import iso
+from dashboard.web.filters import absolute, iso
 from dashboard.web.rendering import live_etag, not_modified, render
 from dashboard.web.state import dashboard_state
 from dashboard.web.tables import csv_line
@@ -49,6 +50,9 @@ GROUPS = ("job", "run", "user", "token", "alert", "sign_in", "request")
 COLUMNS = ("id", "at", "actor", "address", "action", "target", "outcome", "detail", "request_id")
 FOLD_BEYOND = 4
 """Facts of an entry that are shown at once."""
+
+_MOMENTS = ("until", "end_at")
+"""What is told as a time, in the zone of whoever reads."""
 
 _LONGEST_VALUE = 2000
 
@@ -251,10 +255,12 @@ def _row(entry: Audit) -> Row:
     elif entry.action.startswith("bulk.") and entry.target.isdecimal() and has_role(Role.OPERATOR):
         url = url_for("dashboard.bulk.show", bulk_id=int(entry.target))
     removed = (entry.action, entry.outcome) == ("job.remove", "done")
+    job = entry.detail.get("job")
     restorable = (
         removed
+        and isinstance(job, dict)
         and datetime.now(UTC) - entry.at < timedelta(days=UNDO_DAYS)
-        and may(Role.ADMIN, entry.detail.get("job", {}).get("tags"))
+        and may(Role.ADMIN, job.get("tags"))
     )
     return Row(entry, list(facts_of(shown_detail(entry))), url, restorable)
 
@@ -283,7 +289,7 @@ def facts_of(detail: Mapping[str, Any]) -> Iterator[Fact]:
             for part in value:
                 yield Fact(_label(part), None, _in_words(part, value))
         else:
-            yield Fact(_label(key), None, _as_text(value))
+            yield Fact(_label(key), None, _in_words(key, detail))
 
 
 def _in_words(key: str, values: Mapping[str, Any]) -> str:
@@ -293,6 +299,9 @@ def _in_words(key: str, values: Mapping[str, Any]) -> str:
             return triggers.load(value).sentence
         except Invalid:
             pass  # the task or the trigger is of another version; its data still tells
+    if key in _MOMENTS and isinstance(value, str):
+        with suppress(ValueError):
+            return absolute(datetime.fromisoformat(value), display_zone())
     return _as_text(value)
 
 

@@ -58,6 +58,16 @@ def test_it_says_who_did_what_and_what_came_of_it(site: Site) -> None:
     assert links(page, "#audit tbody")["nightly"] == "/jobs/nightly"
 
 
+def test_moments_are_told_in_the_zone_of_whoever_reads(site: Site) -> None:
+    until = "2027-03-01T12:00:00+00:00"
+    site.add(entry(detail={"until": until}), entry(detail={"reason": until, "until": "soon"}))
+    site.client.set_cookie("dashboard_zone", "Europe/Berlin")
+    page = words(site.get("/audit"), "#audit")
+    assert "Until 2027-03-01 13:00:00 CET" in page
+    assert f"Reason {until}" in page
+    assert "Until soon" in page
+
+
 def test_differences_are_readable() -> None:
     detail = {
         "before": {"name": "a", "trigger": {"type": "interval", "hours": 1}, "tags": ["x"]},
