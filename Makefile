@@ -2,11 +2,14 @@
 #
 #   make run ARGS="--tasks my_tasks.py"      more options of `python run.py`
 #   make test ARGS="tests/e2e -k login"      more options of pytest
+#   make test WORKERS=4                      not as many processes as there are processors
 #   make run PYTHON=python3.13 PORT=9000     another Python (for a new .venv), another port
 
 PYTHON ?= python3
 PORT ?= 8000
 ARGS ?=
+# Processes that share the tests out; each starts servers and a browser of its own.
+WORKERS ?= logical
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,7 +46,8 @@ run: $(PROJECT)
 
 test: $(PROJECT) $(TOOLS)
 	@$(BIN)/python -m scripts.system_packages
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=loadgroup \
+		--no-loadscope-reorder $(ARGS)
 
 check: $(PROJECT) $(TOOLS)
 	$(BIN)/ruff check
