@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from typing import TYPE_CHECKING, NoReturn
 
@@ -44,6 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         key=lambda item: next((n for n, p in enumerate(LAST, 1) if item.nodeid.startswith(p)), 0)
     )
     for item in items:
+        if re.search(r" at 0x[0-9a-f]{9}", item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid} has another name in every worker; give it ids")
         if not item.nodeid.startswith(LONG):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 

@@ -196,7 +196,7 @@ def quoting(text: str) -> str:
         Secret[int],
         list[Annotated[SecretStr, BeforeValidator(quoting)]],
     ],
-    ids=str,
+    ids=range(6),
 )
 def test_a_refusal_does_not_quote_it(annotation: Any) -> None:
     with pytest.raises(Invalid) as refused:
