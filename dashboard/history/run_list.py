@@ -79,6 +79,7 @@ class ListedRun:
     state: RunState
     reason: str | None
     coalesced: int  # earlier fire times it stands for
+    coalesced_since: datetime | None  # the first of them
     started_at: datetime | None
     finished_at: datetime | None
     not_before: datetime | None  # a queued retry waits for this moment
@@ -367,6 +368,7 @@ _COLUMNS = (
     Run.state,
     Run.reason,
     Run.coalesced,
+    Run.coalesced_since,
     Run.started_at,
     Run.finished_at,
     Run.not_before,

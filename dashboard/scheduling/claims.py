@@ -317,6 +317,7 @@ def _claimed_run(
         "state": state,
         "reason": reason,
         "coalesced": coalesced,
+        "coalesced_since": job.next_run_time if coalesced else None,
         "queued_at": now,
         "finished_at": None if state is RunState.QUEUED else now,
         "executor": job.executor,

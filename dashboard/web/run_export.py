@@ -50,6 +50,7 @@ COLUMNS = (
     "host",
     "requested_by",
     "coalesced",
+    "coalesced_since",
     "error_type",
     "error_message",
     "fingerprint",

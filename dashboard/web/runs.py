@@ -166,7 +166,7 @@ def _draw_row(run: ListedRun, ago: str, took: str, onlooker: _Onlooker, *, acts:
         running_since=iso(since) if since else "",
         bar=duration_bar(run.duration, run.usual_duration, run.long_duration),
         origin=ORIGINS[run.origin],
-        why=_why(run) or _waits(run, onlooker.zone),
+        why=_why(run, onlooker.zone) or _waits(run, onlooker.zone),
         with_job=onlooker.with_job,
         acts=acts,
     )
@@ -194,12 +194,14 @@ def _length(seconds: float | None) -> str:
     return "" if seconds is None else duration(seconds)
 
 
-def _why(run: ListedRun) -> str:
+def _why(run: ListedRun, zone: tzinfo) -> str:
     """Say why a run did not simply succeed, or what else there is to know of it."""
     told = _clip(run.error_message if run.error_type else run.reason)
     if not run.coalesced:
         return told
-    return f"{told} Stands for {count(run.coalesced, 'earlier fire time')} as well.".strip()
+    since = f", the first at {absolute(run.coalesced_since, zone)}" if run.coalesced_since else ""
+    others = count(run.coalesced, "earlier fire time")
+    return f"{told} Stands for {others} as well{since}.".strip()
 
 
 def _clip(text: str | None) -> str:

@@ -195,7 +195,7 @@ class TestCoalescing:
         desk.claim(10.5)
         [run] = desk.runs()
         assert run.scheduled_at == EPOCH + 10 * SECOND
-        assert run.coalesced == 10
+        assert (run.coalesced, run.coalesced_since) == (10, EPOCH)
         assert desk.next_second() == 11
 
     def test_off_every_fire_time_is_a_run(self, desk: Desk) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from dashboard.storage.models import Role, RunState
 from dashboard.web import run_export
-from tests.rows import make_job, make_run
+from tests.rows import EPOCH, make_job, make_run
 from tests.web.site import Site, links, words
 
 if TYPE_CHECKING:
@@ -108,8 +108,11 @@ def test_runs_are_found_by_a_tag_of_their_job(site: Site) -> None:
 
 def test_a_run_says_how_many_fire_times_it_stands_for(site: Site) -> None:
     site.add(
-        make_run(1, coalesced=3), make_run(2, coalesced=1, state=RunState.MISSED, reason="Late.")
+        make_run(1, coalesced=3, coalesced_since=EPOCH),
+        make_run(2, coalesced=1, state=RunState.MISSED, reason="Late."),
     )
     page = site.get("/runs")
-    assert "Stands for 3 earlier fire times as well." in words(page)
+    told = "Stands for 3 earlier fire times as well, the first at 2027-03-01 12:00:00 UTC."
+    assert told in words(page)
+    assert told.replace("Stands", "It stands") in words(site.get("/runs/1"))
     assert "Late. Stands for 1 earlier fire time as well." in words(page)

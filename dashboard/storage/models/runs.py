@@ -43,6 +43,7 @@ class Run(Base):
     state: Mapped[RunState]
     reason: Mapped[str | None] = mapped_column(Text)  # why missed, skipped, interrupted, cancelled
     coalesced: Mapped[int] = mapped_column(default=0)  # earlier fire times this run stands for
+    coalesced_since: Mapped[datetime | None]  # the first of them
     queued_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]  # queued, and given to the broker: a worker may take it
     started_at: Mapped[datetime | None]
