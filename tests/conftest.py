@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 
 from dashboard.samples import register_samples
+from dashboard.storage import db
 from tests import servers
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_settings() -> Iterator[None]:
-    """Keep the settings of the person who runs the tests out of them."""
+    """Keep the settings of the person who runs the tests out of them.
+
+    On a busy machine a test may be paused for seconds in the middle of a transaction.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(db, "HANGING", 60.0)
         for name in [name for name in os.environ if name.startswith("DASHBOARD_")]:
             patch.delenv(name)
         yield

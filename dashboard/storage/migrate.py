@@ -43,6 +43,8 @@ def upgrade(database: Database) -> None:
     with database.write(touch=False) as session:
         connection = session.connection()
         if not database.is_sqlite:
+            # There is nobody yet to be kept waiting: a slow machine may take its time.
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
         present = _present_revision(connection)
         config = _config(connection)

@@ -68,6 +68,20 @@ def test_a_newer_database_is_refused_and_left_alone(empty: Database) -> None:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
 
 
+@pytest.mark.parametrize("empty", ["postgresql"], indirect=True)
+def test_an_upgrade_may_take_its_time(empty: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other transactions are ended when nothing happens in them for a while."""
+    limits: list[Any] = []
+
+    def note(config: Any, *_: Any) -> None:
+        show = text("SHOW idle_in_transaction_session_timeout")
+        limits.append(config.attributes["connection"].scalar(show))
+
+    monkeypatch.setattr(command, "upgrade", note)
+    upgrade(empty)
+    assert limits == ["0"]
+
+
 def test_an_upgrade_that_fails_leaves_nothing_behind(
     empty: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
