@@ -143,11 +143,13 @@ def fields(job_id: str | None = None) -> Response:
     """Show the fields of the task and the trigger chosen, keeping what was typed elsewhere."""
     job = None if job_id is None else _job(job_id)
     texts, focus = _typed(job), ""
-    if "add" in request.form:
-        texts = triggerforms.with_child(texts)
-        focus = triggerforms.editor(texts).children[-1].choice.name
-    if "remove" in request.form:
-        texts, focus = triggerforms.without_child(texts, request.form["remove"]), "add"
+    for whole in triggerforms.editor(texts).editors():
+        if whole.is_combination and whole.path == request.form.get("add"):
+            texts = triggerforms.with_child(texts, whole.path)
+            focus = triggerforms.editor(texts, whole.path).children[-1].choice.name
+    if path := request.form.get("remove"):
+        texts = triggerforms.without_child(texts, path)
+        focus = f"{path.rpartition('.triggers.')[0]}.add"
     form = replace(_form(with_defaults(texts), job), focus=focus)
     response = _answer(form, job=job, opened=None if job is None else _opened(job))
     response.headers["HX-Trigger"] = "preview-due"  # once the new fields are in the page

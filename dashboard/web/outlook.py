@@ -93,7 +93,7 @@ def outlook(
 def _is_begun(form: JobForm) -> bool:
     """Tell whether anything was given that makes the trigger what it is."""
     shown = form.trigger
-    own = [field for each in (shown, *shown.children) for field in each.fields]
+    own = [field for each in shown.editors() for field in each.fields]
     return any(form.text(field).strip() for field in own if field.kind != "select")
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dashboard.errors import FieldError
+from dashboard.scheduling.kinds import DEEPEST
 from dashboard.scheduling.triggers import unanchored
 from dashboard.scheduling.wallclock import moment_of, zone_named
 from dashboard.web.formfields import (
@@ -29,7 +30,7 @@ from dashboard.web.formfields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 ROOT = "trigger"
 MOST_CHILDREN = 20
@@ -40,8 +41,8 @@ MOST_BRACKETS = 200
 _CLOCK = ("hour", "minute", "second")
 _COUNT = re.compile(r"0*[1-9][0-9]*", re.ASCII)
 _TIME = re.compile(r"(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
-_CHILD = re.compile(r"trigger\.triggers\.(\d{1,6})\.(\w+)", re.ASCII)
-
+_NUMBER = re.compile(r"(\d{1,6})\.", re.ASCII)
+_PART = re.compile(r"\.triggers\.(\d{1,6})(?=\.)", re.ASCII)
 
 _STAND_INS = {"interval": "every", "crontab": "crontab", AS_JSON: "json"}
 """The fields that stand for the whole trigger when a complaint is about no field of the form."""
@@ -62,7 +63,18 @@ class Editor:
     @property
     def is_combination(self) -> bool:
         """True for a trigger that is made of triggers."""
-        return self.path == ROOT and self.chosen in COMBINATIONS
+        return self.chosen in COMBINATIONS and _may_combine(self.path)
+
+    @property
+    def number(self) -> str:
+        """Which part of the whole it is: `2`, or `2.1` for the first part of the second."""
+        return ".".join(str(int(part) + 1) for part in _PART.findall(f"{self.path}."))
+
+    def editors(self) -> Iterator[Editor]:
+        """Yield itself and those of the triggers inside, at any depth."""
+        yield self
+        for child in self.children:
+            yield from child.editors()
 
     @property
     def folded(self) -> tuple[Field, ...]:
@@ -89,7 +101,7 @@ def editor(texts: Mapping[str, str], path: str = ROOT) -> Editor:
             for field in frame
             if field is not JITTER
         )
-    children = _children(texts) if path == ROOT and chosen in COMBINATIONS else []
+    children = _children(texts, path) if chosen in COMBINATIONS and _may_combine(path) else []
     return Editor(
         path,
         chosen,
@@ -97,13 +109,18 @@ def editor(texts: Mapping[str, str], path: str = ROOT) -> Editor:
         kind,
         tuple(replace(field, name=f"{path}.{field.name}") for field in kind.fields),
         tuple(replace(field, name=f"{path}.{field.name}") for field in frame),
-        tuple(editor(texts, f"{ROOT}.triggers.{number}") for number in children),
+        tuple(editor(texts, f"{path}.triggers.{number}") for number in children),
     )
+
+
+def _may_combine(path: str) -> bool:
+    """Say whether the trigger at a path may be made of triggers: they nest only so deep."""
+    return path.count(".triggers.") < DEEPEST
 
 
 def _choice(path: str, chosen: str) -> Field:
     """Return the field that chooses the kind; JSON is offered only where it is needed already."""
-    offered = [kind for kind in (KINDS if path == ROOT else SIMPLE) if kind != AS_JSON]
+    offered = [kind for kind in (KINDS if _may_combine(path) else SIMPLE) if kind != AS_JSON]
     if chosen == AS_JSON:
         offered.append(AS_JSON)
     choices = tuple((kind, KINDS[kind].label) for kind in offered)
@@ -119,7 +136,7 @@ def _choice(path: str, chosen: str) -> Field:
 def place(path: str, shown: Editor) -> str:
     """Return the name of the field beside which a complaint about `path` belongs; "" for none."""
     names = {field.name for field in shown.walk()}
-    editors = {each.path: each for each in (shown, *shown.children)}
+    editors = {each.path: each for each in shown.editors()}
     at = path
     while at and at not in names and at not in editors:
         at = at.rpartition(".")[0]
@@ -207,18 +224,21 @@ def _parsed(text: str, name: str) -> tuple[dict[str, Any], list[FieldError]]:
 
 def texts_of(stored: Mapping[str, Any], zone: str, path: str = ROOT) -> dict[str, str]:
     """Return the texts that show a stored trigger; `zone` is the zone in force for it."""
-    kind, values = _values_of(stored, zone, inside=path != ROOT)
+    kind, values = _values_of(stored, zone, may_combine=_may_combine(path))
     if path == ROOT and kind != AS_JSON:
         values.setdefault("timezone", zone)
     texts = {f"{path}.type": kind}
     texts |= {f"{path}.{name}": value for name, value in values.items()}
     if kind in COMBINATIONS:
+        inside = str(stored.get("timezone", zone))
         for number, child in enumerate(stored["triggers"]):
-            texts |= texts_of(child, zone, f"{path}.triggers.{number}")
+            texts |= texts_of(child, inside, f"{path}.triggers.{number}")
     return texts
 
 
-def _values_of(stored: Mapping[str, Any], zone: str, *, inside: bool) -> tuple[str, dict[str, str]]:
+def _values_of(
+    stored: Mapping[str, Any], zone: str, *, may_combine: bool
+) -> tuple[str, dict[str, str]]:
     """Return the kind and the texts of its own fields; what those cannot say becomes JSON."""
     stored = unanchored(stored)  # nobody typed those starts
     kind = str(stored.get("type"))
@@ -229,11 +249,11 @@ def _values_of(stored: Mapping[str, Any], zone: str, *, inside: bool) -> tuple[s
         _join_interval(data)
     elif kind == "calendarinterval":
         _join_time(data)
-    elif kind in COMBINATIONS and not inside:
+    elif kind in COMBINATIONS and may_combine:
         data = _without_children(data)
     fields = (*KINDS[kind].fields, *KINDS[kind].frame) if kind in KINDS else ()
     known = {field.name: field for field in fields}
-    if not known or (inside and kind in COMBINATIONS) or not data.keys() <= known.keys():
+    if not known or not data.keys() <= known.keys():
         return AS_JSON, {"json": json.dumps(stored, ensure_ascii=False, indent=2)}
     zone = str(data.get("timezone", zone))
     return kind, {
@@ -286,38 +306,55 @@ def _moment_text(text: str, zone: str) -> str:
 # -- the triggers inside a combination -------------------------------------------------------------
 
 
-def _children(texts: Mapping[str, str]) -> list[int]:
-    """Return the numbers of the triggers inside, in order."""
-    found = {int(match[1]) for match in map(_CHILD.fullmatch, texts) if match}
-    return sorted(found)[: MOST_CHILDREN + 1]  # one more than allowed, so that it is complained of
+def _children(texts: Mapping[str, str], path: str) -> list[int]:
+    """Return the numbers of the triggers right inside the one at a path, in order."""
+    start = f"{path}.triggers."
+    inside = (name for name in texts if name.startswith(start))
+    found = {int(match[1]) for name in inside if (match := _NUMBER.match(name, len(start)))}
+    return _few(found)
+
+
+def _few(numbers: Iterable[int]) -> list[int]:
+    return sorted(numbers)[: MOST_CHILDREN + 1]  # one more than allowed, to be complained of
 
 
 def renumbered(texts: Mapping[str, str]) -> dict[str, str]:
     """Count the triggers inside from 0 on without gaps, as complaints about them will."""
-    numbers = {number: at for at, number in enumerate(_children(texts))}
-    kept = {}
-    for name, text in texts.items():
-        match = _CHILD.fullmatch(name)
-        if match is None:
-            kept[name] = text
-        elif int(match[1]) in numbers:
-            kept[f"{ROOT}.triggers.{numbers[int(match[1])]}.{match[2]}"] = text
-    return kept
+    found: dict[str, set[int]] = {}
+    for name in texts:
+        for part in _PART.finditer(name):
+            found.setdefault(name[: part.start()], set()).add(int(part[1]))
+    numbers = {path: _few(inside) for path, inside in found.items()}
+    names = {name: _renumbered(name, numbers) for name in texts}
+    return {new: texts[name] for name, new in names.items() if new is not None}
 
 
-def with_child(texts: Mapping[str, str], kind: str = "cron") -> dict[str, str]:
-    """Add one more trigger to the combination."""
-    return {**texts, f"{ROOT}.triggers.{len(_children(texts))}.type": kind}
+def _renumbered(name: str, numbers: Mapping[str, list[int]]) -> str | None:
+    """Return the name of a text by the new numbers; None for one that is too many."""
+    new, end = "", 0
+    for part in _PART.finditer(name):
+        siblings = numbers[name[: part.start()]]
+        if int(part[1]) not in siblings:
+            return None
+        new += f"{name[end : part.start()]}.triggers.{siblings.index(int(part[1]))}"
+        end = part.end()
+    return new + name[end:]
+
+
+def with_child(texts: Mapping[str, str], path: str = ROOT) -> dict[str, str]:
+    """Add one more trigger to the combination at a path."""
+    return {**texts, f"{path}.triggers.{len(_children(texts, path))}.type": "cron"}
 
 
 def without_child(texts: Mapping[str, str], path: str) -> dict[str, str]:
-    """Take one of the triggers out of the combination."""
+    """Take one of the triggers out of its combination."""
     kept = {name: text for name, text in texts.items() if not name.startswith(f"{path}.")}
     return renumbered(kept)
 
 
 def with_first_children(texts: Mapping[str, str]) -> dict[str, str]:
-    """Give a combination that was just chosen two triggers to begin with."""
-    if texts.get(f"{ROOT}.type") in COMBINATIONS and not _children(texts):
-        return with_child(with_child(texts))
+    """Give every combination that was just chosen two triggers to begin with."""
+    for each in editor(texts).editors():
+        if each.is_combination and not each.children:
+            texts = with_child(with_child(texts, each.path), each.path)
     return dict(texts)

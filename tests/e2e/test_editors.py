@@ -84,8 +84,15 @@ CASES = (
     ),
     Case(
         "Any of",
-        {"Part 1: Hour": "6", "Part 2: Kind": "Crontab", "Part 2: Crontab": "0 18 * * *"},
-        "every day at 06:00; every day at 18:00",
+        {
+            "Part 1: Hour": "6",
+            "Part 2: Kind": "All of",
+            "Part 2.1: Hour": "8-18",
+            "Part 2.2: Kind": "Crontab",
+            "Part 2.2: Crontab": "*/20 * * * mon-fri",
+        },
+        "every day at 06:00; (only when all of these agree: every hour from 08:00 to 18:00;"
+        " every 20 minutes on weekdays (Mon-Fri))",
     ),
 )
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from sqlalchemy import select, update
 from dashboard.services import audit, jobs
 from dashboard.storage.models import Audit, Job, JobHealth, Role
 from tests.factories import ADMIN
-from tests.web.site import HTMX, words
+from tests.web.site import HTMX, words, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -361,6 +360,33 @@ def test_combination_grows_and_shrinks(admin: Person, book: Book) -> None:
     ]
 
 
+def test_combination_within_a_combination_grows_and_shrinks(admin: Person, book: Book) -> None:
+    texts = form_of(admin.post("/jobs/new/fields", {"trigger.type": "or", "task": "demo.nothing"}))
+    inner = "trigger.triggers.1"
+    texts |= {"trigger.triggers.0.hour": "5", f"{inner}.type": "and"}
+    texts = form_of(admin.post("/jobs/new/fields", texts))
+    texts |= {f"{inner}.triggers.0.hour": "6", f"{inner}.triggers.1.hour": "7"}
+    page = soup(admin.post("/jobs/new/fields", texts | {"add": inner}))
+    legends = [words_of(each) for each in page.select("legend")]
+    assert legends == ["Part 1", "Part 2", "Part 2.1", "Part 2.2", "Part 2.3"]
+    assert page.select_one("#trigger-fields [autofocus]")["name"] == f"{inner}.triggers.2.type"  # type: ignore[index]
+    texts |= {f"{inner}.triggers.2.type": "crontab", f"{inner}.triggers.2.crontab": "0 7 * * 1"}
+    removed = soup(admin.post("/jobs/new/fields", texts | {"remove": f"{inner}.triggers.0"}))
+    assert [each["id"] for each in removed.select("#trigger-fields [autofocus]")] == ["add-part-2"]
+    texts = {key: text for key, text in texts.items() if f"{inner}.triggers.0." not in key}
+    assert admin.post("/jobs/new", texts).status_code == 303
+    [job] = book.all()
+    assert job.trigger["triggers"] == [
+        {"type": "cron", "hour": "5"},
+        {
+            "type": "and",
+            "triggers": [{"type": "cron", "hour": "7"}, {"type": "cron", "crontab": "0 7 * * 1"}],
+        },
+    ]
+    ignored = admin.post("/jobs/new/fields", texts | {"add": "name"})
+    assert "name.triggers" not in ignored.text
+
+
 def test_somebody_who_adds_or_removes_a_part_goes_on_from_there(admin: Person) -> None:
     texts = form_of(admin.post("/jobs/new/fields", {"trigger.type": "and"}))
     added = admin.post("/jobs/new/fields", texts | {"add": "trigger"})
@@ -520,13 +546,16 @@ def test_broken_job_can_be_given_another_task(admin: Person, book: Book) -> None
     )
 
 
-def test_combination_within_a_combination_is_edited_as_json(admin: Person, book: Book) -> None:
+def test_combination_within_a_combination_is_edited(admin: Person, book: Book) -> None:
     inner = {"type": "and", "triggers": [{"type": "cron", "hour": "6"}]}
     job_id = book.add("demo.nothing", trigger={"type": "or", "triggers": [inner]})
     texts = form_of(admin.get(f"/jobs/{job_id}/edit"))
-    assert json.loads(texts["trigger.triggers.0.json"]) == inner
-    changed = json.dumps(inner).replace("6", "7")
-    assert admin.edit(job_id, trigger__triggers__0__json=changed).status_code == 303
+    assert texts["trigger.triggers.0.triggers.0.hour"] == "6"
+    answer = admin.edit(job_id, trigger__triggers__0__triggers__0__hour="25")
+    hour = "#trigger-triggers-0-triggers-0-hour"
+    assert "“25” is out of range" in words(soup(answer), f"{hour}-errors")
+    answer = admin.edit(job_id, trigger__triggers__0__triggers__0__hour="7")
+    assert answer.status_code == 303
     assert book.job(job_id).trigger["triggers"][0]["triggers"] == [{"type": "cron", "hour": "7"}]
 
 

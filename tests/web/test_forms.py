@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from dashboard.errors import FieldError, Invalid
 from dashboard.scheduling import triggers
+from dashboard.scheduling.kinds import DEEPEST
 from dashboard.services.jobdata import check_new
 from dashboard.web import optionforms, triggerforms
 from dashboard.web.changes import changed_keys, changed_parts, differences, meanwhile, merged
@@ -358,7 +359,10 @@ def test_moment_is_shown_as_the_clocks_of_its_zone_show_it(
             "triggers": [
                 {"type": "interval", "hours": 1, "start_date": "2027-03-01T09:00:00+09:00",
                  "timezone": "Asia/Tokyo"},
-                {"type": "and", "triggers": [{"type": "cron", "hour": "6"}]},
+                {"type": "and", "timezone": "Asia/Tokyo", "triggers": [
+                    {"type": "cron", "hour": "6", "start_date": "2027-03-01T09:00:00+09:00"},
+                    {"type": "or", "triggers": [{"type": "cron", "crontab": "@daily"}]},
+                ]},
             ],
         },
     ],
@@ -465,6 +469,19 @@ def test_trigger_inside_can_be_added_and_removed() -> None:
     texts = triggerforms.without_child(texts, "trigger.triggers.0")
     assert texts["trigger.triggers.0.hour"] == "2"
     assert "trigger.triggers.2.type" not in texts
+
+
+def test_triggers_nest_as_deep_as_they_may_and_no_deeper() -> None:
+    def nested(levels: int) -> dict[str, Any]:
+        inside = {"type": "cron", "hour": "6"}
+        return {"type": "or", "triggers": [nested(levels - 1)]} if levels else inside
+
+    assert round_trip(nested(DEEPEST), "UTC")["triggers"] == nested(DEEPEST)["triggers"]
+    *_, last = triggerforms.editor(triggerforms.texts_of(nested(DEEPEST), "UTC")).editors()
+    assert last.number == "1.1.1.1.1"
+    assert {kind for kind, _label in last.choice.choices} == set(SIMPLE)
+    too_deep = triggerforms.texts_of(nested(DEEPEST + 1), "UTC")
+    assert too_deep[f"{last.path}.type"] == "json"
 
 
 def test_parts_the_form_did_not_have_stay() -> None:
@@ -634,6 +651,7 @@ NAMES = sorted(
     {field.name for kind in (*SIMPLE, "and", "or", "json") for field in
      triggerforms.editor({"trigger.type": kind}).walk()}
     | {f"trigger.triggers.{n}.{name}" for n in (0, 5) for name in ("type", "hour", "json")}
+    | {f"trigger.triggers.5.triggers.{n}.{name}" for n in (1, 7) for name in ("type", "hour")}
 )  # fmt: skip
 
 
