@@ -195,6 +195,7 @@ class TestMarks:
         assert buttons(site.get("/errors")) == ["Search", "Acknowledge", "Ignore"]
         page = site.get("/errors/abc/acknowledge")
         assert buttons(page) == ["Acknowledge"]
+        assert "still count as failing" in words(page, "main")
         answer = site.post("/errors/abc/acknowledge", reason=HOSTILE)
         assert answer.status_code == 303
         assert listed(site) == []

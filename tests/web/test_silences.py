@@ -37,6 +37,7 @@ def test_acknowledging_without_javascript(site: Site) -> None:
     page = site.get("/jobs/nightly/acknowledge")
     assert [label.text for label in page.select("main label")] == ["Reason", "Until", "Or until"]
     assert buttons(page) == ["Acknowledge"]
+    assert "its error stays open on Errors" in words(page, "main")
     answer = site.post("/jobs/nightly/acknowledge", reason=HOSTILE, until="4h")
     assert answer.status_code == 303
     page = site.get("/")
