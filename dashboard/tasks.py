@@ -146,8 +146,7 @@ def task(
     def register(function: _Function) -> _Function:
         _check_function(function)
         made = _make_task(function, name or _default_name(function), options)
-        # Who chooses where a secret is sent, next to the one that is kept, could learn it.
-        made = replace(made, guarded=guarded or bool(made.parameters.secrets))
+        made = replace(made, guarded=guarded or made.guarded)
         known = _registry.get(made.name)
         if known is not None and _origin(known.function) != _origin(function):
             message = (
@@ -286,6 +285,8 @@ def _make_task(function: Callable[..., Any], name: str, options: dict[str, Any])
         docstring=docstring,
         **options,
         module=function.__module__,
+        # Who chooses where a secret is sent, beside the one that is kept, could learn it.
+        guarded=bool(parameters.secrets),
     )
 
 
