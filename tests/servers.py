@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis servers for tests: on free ports, in folders of their own.
+"""Real servers (PostgreSQL, Redis, RabbitMQ) for tests: on free ports, in folders of their own.
 
 PostgreSQL refuses to run as root, which is who runs tests in most containers: there it runs as
 another user. Nothing here asks for a password, because both listen on loopback only and hold
@@ -14,6 +14,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ fsync = off             # a test machine that loses power loses nothing
 full_page_writes = off
 """
 STARTS = 3
+RABBITMQ_SECONDS = 120
 WORKERS = 16
 """Of one test run at most; see the Makefile."""
 
@@ -53,6 +55,12 @@ def find_postgresql() -> Path | None:
 def find_redis() -> str | None:
     """Return the path of a Redis server, or of Valkey, which is one."""
     return shutil.which("redis-server") or shutil.which("valkey-server")
+
+
+def find_rabbitmq() -> Path | None:
+    """Return RabbitMQ's own program, which runs as whoever starts it; Debian's asks for root."""
+    found = sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"))
+    return found[-1] if found else None
 
 
 def find_nginx() -> str | None:
@@ -125,6 +133,45 @@ def _start_redis(program: str, folder: str, wanted: int) -> tuple[subprocess.Pop
                 return process, port
         process.wait()
     raise ServerError(f"{program} does not start:\n{''.join(said)}")
+
+
+@contextmanager
+def rabbitmq_server(program: Path) -> Iterator[str]:
+    """Run RabbitMQ with its guest account and yield its URL."""
+    with tempfile.TemporaryDirectory(prefix="dashboard-rabbitmq-") as folder:
+        port, distribution, names = free_port(), free_port(), free_port()
+        environment = os.environ | {
+            "HOME": folder,
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(names),
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/plugins",
+            "RABBITMQ_LOG_BASE": f"{folder}/log",
+            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+            "RABBITMQ_NODENAME": f"test{port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(port),
+        }
+        with Path(folder, "out").open("w+", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                [program], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
+            try:
+                _wait_for_rabbitmq(process, Path(output.name))
+                yield f"amqp://guest:guest@127.0.0.1:{port}//"
+            finally:
+                process.terminate()
+                process.wait()
+                # The name server that it has started stays otherwise.
+                subprocess.run(["epmd", "-kill"], env=environment, capture_output=True, check=False)
+
+
+def _wait_for_rabbitmq(process: subprocess.Popen[bytes], output: Path) -> None:
+    deadline = time.monotonic() + RABBITMQ_SECONDS
+    while "Starting broker... completed" not in output.read_text(errors="replace"):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ServerError(f"RabbitMQ does not start:\n{output.read_text(errors='replace')}")
+        time.sleep(0.1)
 
 
 def flush_redis(url: str) -> None:
