@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apscheduler.executors.base import BaseExecutor
 from sqlalchemy.exc import SQLAlchemyError
@@ -65,6 +65,14 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
+class Batch(NamedTuple):
+    """Runs for one executor; those that were sent before go only if the broker has lost them."""
+
+    executor: str
+    run_ids: list[int]
+    again: bool = False
+
+
 class Sender:
     """Gives runs to the broker from a thread of its own, so that no tick waits for a network.
 
@@ -76,7 +84,7 @@ class Sender:
         """Prepare to send; nothing is connected yet."""
         self._settings = settings
         self._database = database
-        self._outgoing: queue.SimpleQueue[tuple[str, list[int]] | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._app: Any = None
@@ -100,15 +108,20 @@ class Sender:
 
     def put(self, executor: str, run_ids: list[int]) -> None:
         """Take runs that are committed as sent."""
-        self._outgoing.put((executor, run_ids))
+        self._outgoing.put(Batch(executor, run_ids))
+
+    def put_again(self, executor: str, run_ids: list[int]) -> None:
+        """Take runs that were sent, but that nobody has taken for long."""
+        self._outgoing.put(Batch(executor, run_ids, again=True))
 
     def _work(self) -> None:
-        while (item := self._outgoing.get()) is not None:
-            executor, run_ids = item
-            left = list(run_ids)
+        while (batch := self._outgoing.get()) is not None:
+            left = list(batch.run_ids)
             try:
+                if batch.again and self._has_messages(batch.executor):
+                    continue  # they only wait for a worker
                 while left:
-                    self._publish(executor, left[0])
+                    self._publish(batch.executor, left[0])
                     left.pop(0)
             except Exception as error:  # noqa: BLE001 -- every transport raises what it likes
                 self._note_problem(error)
@@ -127,6 +140,17 @@ class Sender:
             retry=False,
             ignore_result=True,
         )
+
+    def _has_messages(self, executor: str) -> bool:
+        """Say whether the broker has messages of an executor that no worker has fetched."""
+        if self._connection is None:
+            self._connect()
+        try:
+            with self._connection.channel() as channel:
+                found = channel.queue_declare(queue_of(executor), passive=True)
+        except self._connection.channel_errors:  # there is no such queue any more
+            return False
+        return bool(found.message_count)
 
     def _connect(self) -> None:
         if self._app is None:

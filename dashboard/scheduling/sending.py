@@ -31,7 +31,7 @@ AHEAD = 2
 """Runs that wait in the broker for each place of a worker, so that none waits for a tick."""
 
 SEND_AGAIN = timedelta(seconds=60)
-"""After so long without a taker a run is sent again: the broker may have lost it."""
+"""After so long without a taker a run is sent again, if the broker has lost it."""
 
 _WORKERS = select(Process.executors, Process.places).where(Process.kind == ProcessKind.WORKER)
 _ON_THEIR_WAY = select(Run.executor, func.count()).where(text(SENT_RUN)).group_by(Run.executor)
@@ -106,7 +106,7 @@ def room(connection: Connection, executors: Iterable[str]) -> dict[str, int]:
 
 
 def send_again(connection: Connection, now: datetime) -> dict[str, list[int]]:
-    """Return the runs that nobody has taken for too long, by executor, as sent anew."""
+    """Return the runs that nobody has taken for too long, by executor, marked as sent anew."""
     overdue: dict[str, list[int]] = {}
     values = {"now": now, "before": now - SEND_AGAIN}
     for run_id, executor in connection.execute(_NOT_TAKEN, values):

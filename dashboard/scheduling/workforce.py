@@ -85,4 +85,4 @@ class Workforce:
             raise_revision(session)
         if self.queues and self.problem is None:
             for executor, run_ids in sending.send_again(connection, now).items():
-                self._sender.put(executor, run_ids)
+                self._sender.put_again(executor, run_ids)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+import redis
+from sqlalchemy import update
 
-from dashboard.scheduling.broker import RUN, make_celery
+from dashboard.scheduling.broker import QUEUE, RUN, make_celery
+from dashboard.scheduling.leader import Identity
+from dashboard.scheduling.presence import Presence
 from dashboard.services import audit
 from dashboard.services.runs import cancel_run
-from dashboard.storage.models import RunState
+from dashboard.storage.models import ProcessKind, Run, RunState
 from tests import servers
 from tests.conftest import unavailable
 from tests.factories import OPERATOR, wait_until
@@ -85,6 +90,42 @@ def test_a_message_that_comes_twice_starts_nothing_twice(place: Place) -> None:
     place.settle()
     app.close()
     assert Counter(place.traces()) == dict.fromkeys(ids, 1)
+
+
+def test_what_waits_in_the_broker_is_not_sent_again_but_what_it_lost_is(
+    make_place: Callable[..., Place], redis_url: str
+) -> None:
+    place = make_place(celery_broker=redis_url, lease_seconds=1)
+    place.add_job("a", executor="celery")
+    here, kind = Identity.of_this_process(), ProcessKind.WORKER
+    somebody: dict[str, Any] = {
+        "seconds": 3600,
+        "version": "1",
+        "executors": ["celery"],
+        "places": 1,
+    }
+    Presence(place.database, here, kind, **somebody).beat()  # and takes nothing
+    place.start()
+    ids = ask(place, 2)
+    with redis.Redis.from_url(redis_url) as broker:
+        wait_until(lambda: broker.llen(QUEUE) == len(ids))
+        for _ in range(2):
+            wait_long(place)
+        assert broker.llen(QUEUE) == len(ids)
+        broker.delete(QUEUE)
+        wait_long(place)
+        wait_until(lambda: broker.llen(QUEUE) == len(ids))
+    ready(place.start_worker("--concurrency", "1"))
+    place.settle()
+    assert sorted(place.traces()) == ids
+
+
+def wait_long(place: Place) -> None:
+    """Let a minute pass for what was sent, and wait until the leader has looked at that."""
+    with place.database.write() as session:
+        earlier = datetime.now(UTC) - timedelta(minutes=2)
+        session.execute(update(Run).values(sent_at=earlier))
+    wait_until(lambda: all(run.sent_at and run.sent_at > earlier for run in place.runs()))
 
 
 def test_runs_of_a_lost_worker_are_interrupted_and_others_go_on(place: Place) -> None:
