@@ -19,7 +19,7 @@ from dashboard.scheduling.scheduler import DashboardScheduler
 from dashboard.scheduling.workers import import_tasks
 from dashboard.services.accounts import FIRST_ACCOUNT, ensure_first_account
 from dashboard.services.status import scheduler_status
-from dashboard.storage.db import Database, create_sqlite_file
+from dashboard.storage.db import HANGING, Database, create_sqlite_file
 from dashboard.storage.migrate import upgrade
 from dashboard.storage.models import ProcessKind
 
@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 ALERTS = 1.0
 """Seconds that alerts under way get to arrive when stopping; the others are sent later."""
+
+LEAST_HANGING = 2.0
+"""Seconds that any process may need between two statements on a busy machine."""
 
 DISTRIBUTION = "apscheduler-dashboard"
 
@@ -102,7 +105,9 @@ def open_database(
     """Open the database of the settings and bring it to this version's schema."""
     settings.prepare_data_folder()
     create_sqlite_file(settings.database_url)
-    database = Database(settings.database_url, gate=gate)
+    # Whoever is frozen in a transaction has to be replaced within twice the lease, too.
+    hanging = min(HANGING, max(LEAST_HANGING, settings.lease_seconds))
+    database = Database(settings.database_url, hanging=hanging, gate=gate)
     upgrade(database)
     return database
 

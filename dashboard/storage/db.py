@@ -48,8 +48,8 @@ CHANNEL = "dashboard_wake"
 _ANNOUNCE = text(f"NOTIFY {CHANNEL}")
 
 HANGING = 5.0
-"""Seconds after which PostgreSQL ends a write transaction in which nothing happens: a process that
-is frozen in the middle of one would keep its locks, and so everybody else, for as long."""
+"""Seconds, at most, after which PostgreSQL ends a write transaction in which nothing happens: a
+process frozen in the middle of one would keep its locks, and so everybody else, for as long."""
 
 BUSY_SECONDS = 15
 """How long a transaction waits for another process's lock before it gives up."""
@@ -62,7 +62,12 @@ class Database:
     """One database, for any number of threads."""
 
     def __init__(
-        self, url: str, *, pool_size: int = 48, gate: AbstractContextManager[Any] | None = None
+        self,
+        url: str,
+        *,
+        pool_size: int = 48,
+        hanging: float = HANGING,
+        gate: AbstractContextManager[Any] | None = None,
     ) -> None:
         """Prepare an engine for `url`; nothing is opened yet.
 
@@ -70,6 +75,7 @@ class Database:
         Raises `Invalid` for a URL that names no usable database.
         """
         self.url = url
+        self._hanging = hanging
         self.engine = _make_engine(url, pool_size)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._write_engine = self.engine.execution_options(dashboard_write=True)
@@ -93,7 +99,9 @@ class Database:
         """
         with self._writer, Session(self._write_engine, expire_on_commit=False) as session:
             if session.get_bind().dialect.name == "postgresql":
-                limit = f"SET LOCAL idle_in_transaction_session_timeout = {HANGING * 1000:.0f}"
+                limit = (
+                    f"SET LOCAL idle_in_transaction_session_timeout = {self._hanging * 1000:.0f}"
+                )
                 session.connection().exec_driver_sql(limit)
             yield session
             session.flush()  # last of all the revision: everybody's transactions meet at its row

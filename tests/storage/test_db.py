@@ -264,17 +264,18 @@ def test_the_file_of_a_database_is_its_owners(tmp_path: Path) -> None:
 
 
 def test_a_transaction_that_hangs_keeps_nobody_for_long(
-    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgresql_url: str, tmp_path: Path
 ) -> None:
     """As one does whose process is frozen in the middle of it."""
-    monkeypatch.setattr(db, "HANGING", 1.0)
-    database = open_database(load_settings(data=tmp_path, database=postgresql_url))
-    with pytest.raises(DBAPIError), database.write() as hanging:  # noqa: PT012 -- its end raises
+    settings = load_settings(data=tmp_path, database=postgresql_url)
+    database = open_database(settings)
+    impatient = Database(settings.database_url, hanging=1)
+    with pytest.raises(DBAPIError), impatient.write() as hanging:  # noqa: PT012 -- its end raises
         raise_revision(hanging)
-        monkeypatch.undo()  # a busy machine may keep the other one waiting for as long
         with database.write() as other:
             raise_revision(other)  # waits for the row that the other one has
         hanging.execute(text("SELECT 1"))
     with database.read() as session:
         assert read_revision(session) == 2  # its own, and that of touching
+    impatient.close()
     database.close()
