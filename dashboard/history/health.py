@@ -82,11 +82,12 @@ class FinishedRun:
 
 
 def error_line(kind: str | None, message: str | None) -> str | None:
-    """Write an error in one line."""
+    """Write an error in one line: the class by its own name, for the message says more."""
     if kind is None:
         return message
+    name = kind.rpartition(".")[2]
     first = (message or "").strip().partition("\n")[0]
-    return f"{kind}: {first}"[:500] if first else kind
+    return f"{name}: {first}"[:500] if first else name
 
 
 def count_finished(
