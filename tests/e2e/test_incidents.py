@@ -87,6 +87,7 @@ def test_a_flapping_job_alerts_once(
     failed = page.get_by_role("row").filter(has_text="on and off")
     expect(failed.nth(3)).to_be_visible()
     receiver.wait_for("problem")
+    assert receiver.events == ["problem"]
 
 
 def test_a_job_that_hangs_should_have_finished(
