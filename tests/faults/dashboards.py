@@ -66,6 +66,8 @@ def begin_to_keep_time():
 
 
 if CLOCK.exists():
+    import time_machine
+
     clock, ahead = time_machine.travel(datetime.now(UTC), tick=True).start(), 0.0
     set_clock()
     begin_to_keep_time()

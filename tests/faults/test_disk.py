@@ -37,7 +37,8 @@ def read_only(place: Place) -> Iterator[None]:
     file = Path(str(place.database.engine.url.database))
     with ExitStack() as stack:
         for each in (file, file.with_name(f"{file.name}-wal")):
-            assert stack.enter_context(write_protected(each))
+            if not stack.enter_context(write_protected(each)):
+                pytest.skip("only root can protect a file, where the file system can")
         yield
 
 
