@@ -45,8 +45,8 @@ def prune(*, dry_run: bool, as_json: bool, **options: Any) -> None:
 def backup(file: Path, *, as_json: bool, **options: Any) -> None:
     """Copy the SQLite database to FILE while it is in use; FILE is replaced only by a whole copy.
 
-    PostgreSQL is backed up with its own pg_dump. The key that signs sessions is not in the
-    database: without it people sign in again.
+    PostgreSQL is backed up with its own pg_dump. The secret key is not in the
+    database: keep it apart; without it secret parameters have to be entered again.
     """
     try:
         source = sqlite_file(settings_of(**options).database_url)
