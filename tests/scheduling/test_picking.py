@@ -208,9 +208,9 @@ def test_100_000_queued_runs_of_one_job_hold_nobody_up(
         any_core.change("flood", max_instances=max_instances)
         run_id = any_core.run_now("other")
         while any_core.run(run_id).state is RunState.QUEUED:
-            began = time.perf_counter()
+            began = time.thread_time()  # of work, not of waiting for a busy machine
             any_core.runtime.scheduler._tick()
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.thread_time() - began)
             assert len(seconds) < 20
     assert max(seconds) < 1
     assert process.memory_info().rss - before < 100 << 20
