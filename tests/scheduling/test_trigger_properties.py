@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete, select
 
 from dashboard.errors import FieldError, Invalid
+from dashboard.scheduling.claims import claim_due
 from dashboard.scheduling.firetimes import Effort
+from dashboard.scheduling.jobstore import ScheduleCache
 from dashboard.scheduling.preview import preview
 from dashboard.scheduling.triggers import anchored, load, require_future
+from dashboard.storage.models import Job, Run
+from tests.rows import make_job
+
+if TYPE_CHECKING:
+    from dashboard.storage.db import Database
 
 TICK = timedelta(microseconds=1)
 FEW = settings(max_examples=100, deadline=None)
@@ -193,6 +201,42 @@ def test_a_preview_is_what_will_happen(data: dict[str, Any], now: datetime, coun
     assert ("never_fires" in {warning.code for warning in shown.warnings}) == (not expected)
     zone = ZoneInfo(schedule.timezone)
     assert all(moment.tzinfo is zone for moment in shown.fire_times)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=triggers.map(without_jitter), now=moments)
+def test_the_scheduler_does_what_the_preview_showed(
+    database: Database, data: dict[str, Any], now: datetime
+) -> None:
+    schedule = anchored(load(data), now)
+    shown = preview(schedule, count=6, after=now).fire_times
+    try:
+        first = require_future(schedule, now)
+    except Invalid:  # nobody could save it
+        first = None
+    assume(first)
+    job = make_job(
+        trigger=schedule.data,
+        timezone=schedule.timezone,
+        next_run_time=first,
+        max_instances=100,
+        runs_counted=0,
+    )
+    with database.write() as session:
+        session.execute(delete(Run))
+        session.execute(delete(Job))
+        session.add(job)
+    schedules = ScheduleCache()
+    for _ in shown:
+        with database.write() as session:
+            due = session.scalar(select(Job.next_run_time))
+            if due is not None:
+                claim_due(session.connection(), due, schedules.of)
+    with database.read() as session:
+        claimed = list(session.scalars(select(Run.scheduled_at).order_by(Run.scheduled_at)))
+    assert claimed == shown
 
 
 @FEW
