@@ -92,8 +92,8 @@ class Visitor:
 
 
 @contextmanager
-def nginx(folder: Path, product: Product) -> Iterator[int]:
-    """Run nginx as the document says, but for ports and files."""
+def nginx(folder: Path, product: Product, more: str = "") -> Iterator[int]:
+    """Run nginx as the document says, but for ports and files, and `more` for each request."""
     program = find_nginx()
     if program is None:
         unavailable("nginx")
@@ -114,6 +114,7 @@ def nginx(folder: Path, product: Product) -> Iterator[int]:
         (f"/etc/ssl/{NAME}.pem", str(folder / "pem")),
         (f"/etc/ssl/{NAME}.key", str(folder / "key")),
         ("http://127.0.0.1:8000", product.url),
+        ("proxy_http_version 1.1;", f"proxy_http_version 1.1; {more}"),
     ):
         assert said in site, said
         site = site.replace(said, here)
@@ -135,7 +136,7 @@ def nginx(folder: Path, product: Product) -> Iterator[int]:
 
 def answers(port: int) -> bool:
     try:
-        return Visitor(port).ask("GET", "/login")[0] == 200
+        return Visitor(port).ask("GET", "/login")[0] in {200, 303}  # who is signed on is sent on
     except OSError:
         return False
 
