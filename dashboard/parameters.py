@@ -12,24 +12,23 @@ import re
 import typing
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic.types import SecretBytes, SecretStr
 from pydantic_core import PydanticSerializationError, to_json
 
 from dashboard.complaints import FIELD, field_errors
 from dashboard.errors import FieldError, Invalid
 from dashboard.fields import DECIMAL, ParameterField, Unreadable, field_of, label_of
+from dashboard.secretkinds import hide_secrets, revealed
 from dashboard.vault import MASK, NO_VAULT, SecretUnreadable, Vault, is_sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core.core_schema import DecimalSchema
@@ -79,7 +78,7 @@ class Parameters:
         self._positional = sum(each.kind is _POSITIONAL_ONLY for each in taken.values())
         annotations = _annotations_of(function)
         self._model, self._schema = _compiled(taken, annotations)
-        self.secrets = frozenset(_hide_secrets(self._schema, annotations))
+        self.secrets = frozenset(hide_secrets(self._schema, annotations))
         """The names of those that are stored encrypted and shown to nobody."""
         self._has_required = bool(self._schema.get("required"))
 
@@ -215,7 +214,7 @@ class Parameters:
         errors = []
         for name in self.secrets & given.keys():
             if given[name] != MASK:
-                given[name] = _revealed(given[name])
+                given[name] = revealed(given[name])
             elif kept.get(name) is None:
                 message = f"“{MASK}” stands for the secret that is kept, and none is; enter it."
                 errors.append(FieldError(f"{FIELD}.{name}", message))
@@ -317,76 +316,12 @@ def _definition(name: str, each: inspect.Parameter, annotation: Any) -> tuple[An
     return (annotation, own) if required else (Annotated[annotation, own], each.default)
 
 
-def _hide_secrets(schema: dict[str, Any], annotations: Mapping[str, Any]) -> Iterator[str]:
-    """Name the parameters that hold secrets, and take their defaults out of the schema."""
-    definitions = schema.get("$defs", {})
-    for name, part in schema.get("properties", {}).items():
-        if _is_secret(part, definitions) or _names_secret(annotations.get(name)):
-            _without_defaults(part)
-            yield name
-    for part in definitions.values():
-        if _is_secret(part, definitions):
-            _without_defaults(part)
-
-
-def _without_defaults(part: Any) -> None:
-    """Take the values that code gives out of a part of a schema, and out of all below."""
-    if isinstance(part, list):
-        for below in part:
-            _without_defaults(below)
-    elif isinstance(part, dict):
-        part.pop("default", None)
-        for key, below in part.items():
-            _without_defaults(list(below.values()) if key == "properties" else below)
-
-
-def _names_secret(annotation: Any, seen: tuple[Any, ...] = ()) -> bool:
-    """Look for pydantic's `Secret[...]`, which leaves no mark in a schema."""
-    kind = typing.get_origin(annotation) or annotation
-    if isinstance(kind, type) and issubclass(kind, Secret):
-        return True
-    within = [*typing.get_args(annotation)]
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        within += [info.annotation for info in kind.model_fields.values()]
-    seen = (*seen, annotation)  # models may hold themselves
-    return any(_names_secret(part, seen) for part in within if part not in seen)
-
-
-def _revealed(value: Any) -> Any:
-    """Return a secret of a call in clear, with all that are within; what JSON is stays as it is."""
-    if isinstance(value, Secret | SecretStr | SecretBytes):
-        return _revealed(value.get_secret_value())
-    if isinstance(value, BaseModel):
-        return _revealed(value.model_dump(by_alias=True))
-    if is_dataclass(value) and not isinstance(value, type):
-        return _revealed(asdict(value))
-    if isinstance(value, Mapping):
-        return {key: _revealed(part) for key, part in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_revealed(part) for part in value]
-    return value
-
-
 def _sealed(value: Any, kept: Any, vault: Vault) -> dict[str, str]:
     """Return a secret as it is stored: the one kept, if it is the same, so that nothing changes."""
     with suppress(SecretUnreadable):
         if is_sealed(kept) and vault.unseal(kept) == value:
             return dict(kept)
     return vault.seal(value)
-
-
-def _is_secret(part: Any, definitions: Mapping[str, Any]) -> bool:
-    """Look for pydantic's mark of secrets anywhere in a schema."""
-    text = json.dumps(part)
-    seen: set[str] = set()
-    while True:
-        if '"writeOnly": true' in text:
-            return True
-        new = {name for name in definitions if f'"#/$defs/{name}"' in text} - seen
-        if not new:
-            return False
-        seen |= new
-        text = json.dumps([definitions[name] for name in new])
 
 
 def _encoded(raw: Mapping[str, Any]) -> bytes:
