@@ -92,7 +92,8 @@ def test_a_rule_is_made_shown_in_words_and_changed(site: Site) -> None:
     assert rule.scope == {"tags": ["billing", "mail"]}
     assert "When a job tagged billing or mail has failed." in words(site.get("/alerts"))
     with site.database.read() as session:
-        noted = session.scalars(select(Audit).where(Audit.action.like("alert_rule.%"))).all()
+        changes = select(Audit).where(Audit.action.like("alert_rule.%")).order_by(Audit.id)
+        noted = session.scalars(changes).all()
     assert [entry.action for entry in noted] == ["alert_rule.add", "alert_rule.change"]
     assert SECRET not in str([entry.detail for entry in noted])
 

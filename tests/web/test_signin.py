@@ -158,7 +158,10 @@ def test_who_asks_for_it_is_remembered(site: Site, stranger: FlaskClient) -> Non
     [cookie] = [cookie for cookie in header if cookie.startswith(COOKIE)]
     assert f"Max-Age={30 * 24 * 3600}" in cookie
     with site.database.read() as session:
-        assert session.scalars(select(SignIn.remembered)).all()[-2:] == [False, True]
+        assert session.scalars(select(SignIn.remembered).order_by(SignIn.began_at)).all()[-2:] == [
+            False,
+            True,
+        ]
 
 
 @pytest.mark.parametrize("change", ["disable", "password"])

@@ -291,7 +291,8 @@ def test_a_job_is_removed_and_its_runs_stay(site: Site, program: Program) -> Non
     assert [run["id"] for run in program.get("/jobs/nightly/runs")["items"]] == [1]
     program.delete("/jobs/nightly", status=404)
     with site.database.read() as session:
-        told = session.scalars(select(Audit).where(Audit.action == "job.remove")).all()
+        removals = select(Audit).where(Audit.action == "job.remove").order_by(Audit.id)
+        told = session.scalars(removals).all()
     assert [entry.outcome for entry in told] == ["done", "refused"]
 
 
