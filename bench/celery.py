@@ -109,12 +109,14 @@ def _bare(broker: str, runs: int) -> float:
         command += ["--concurrency", str(PLACES), "--loglevel", "INFO", "--hostname"]
         for number in range(WORKERS):
             stack.enter_context(_program([*command, f"w{number}"], {BROKER: broker}, " ready."))
-        app.conf.broker_url = broker
+        # One of its own: the app's pool would keep the connection to the broker of the last round.
+        connection = stack.enter_context(app.connection_for_write(broker))
+        producer = app.amqp.Producer(connection)
         counter = redis.Redis.from_url(broker)
         stack.callback(counter.close)
         began = time.perf_counter()
         for number in range(runs):
-            count.delay(number)
+            count.apply_async((number,), producer=producer)
         while int(counter.get(CALLS) or 0) < runs:
             if time.perf_counter() - began > PATIENCE:
                 raise TimeoutError(f"{counter.get(CALLS)!r} of {runs} calls")
