@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, request
+from flask import Blueprint, request, url_for
 
 from dashboard.history.overview import SOON, read_overview
 from dashboard.history.problems import SHOWN
@@ -59,13 +59,16 @@ def show() -> Response:
         shown=SHOWN,
         soon=SOON,
         queued_cap=QUEUED,
-        draw_actions=partial(_draw_actions, request.script_root),
+        draw_actions=partial(_draw_actions, url_for("dashboard.now.show")),
     )
 
 
 @lru_cache(maxsize=1024)
-def _draw_actions(root: str, job_id: str, run: bool) -> str:  # noqa: ARG001, FBT001 -- Flask puts `root` in front
-    """Draw the buttons of a row, once: hundreds of addresses are most of such a page's time."""
+def _draw_actions(home: str, job_id: str, run: bool) -> str:  # noqa: ARG001, FBT001
+    """Draw the buttons of a row, once: hundreds of addresses are most of such a page's time.
+
+    `home` is where this dashboard lies; a process may have several.
+    """
     return draw_macro("now/_actions.html", "actions", job_id, run)
 
 

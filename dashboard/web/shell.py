@@ -68,12 +68,14 @@ _ADMINS_PLACES = (
 def navigation() -> tuple[Place, ...]:
     """Return the links of the navigation, the present screen marked."""
     screen = (request.blueprint or "").rpartition(".")[2]
-    return _navigation(request.script_root, screen, _PLACES + (_ADMINS_PLACES * may("admin")))
+    return _navigation(
+        url_for("dashboard.now.show"), screen, _PLACES + (_ADMINS_PLACES * may("admin"))
+    )
 
 
 @lru_cache(maxsize=64)
 def _navigation(
-    root: str,  # noqa: ARG001 -- Flask puts it in front
+    home: str,  # noqa: ARG001 -- where this dashboard lies: a process may have several
     screen: str,
     places: tuple[tuple[str, str, str, tuple[str, ...]], ...],
 ) -> tuple[Place, ...]:

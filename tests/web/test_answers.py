@@ -248,3 +248,23 @@ def test_inside_a_host_everything_lies_under_the_prefix(host: Flask) -> None:
     assert addresses
     assert all(address.startswith("/ops/jobs/") for address in addresses)
     assert browser.get(addresses[0], buffered=True).status_code == 200
+
+
+def test_dashboards_of_one_process_each_lead_to_their_own_pages(
+    database: Database, settings: Settings
+) -> None:
+    with database.write() as session:
+        session.add(make_job("broken", broken_reason="Its task is gone."))
+    for prefix in ("/first", "/second"):
+        app = Flask("host")
+        app.secret_key = "h" * 32
+        state = DashboardState(
+            settings=settings, database=database, wake=lambda: None, user=lambda: ("lea", "admin")
+        )
+        init_web(app, state, prefix=prefix)
+        for path in ("/", "/jobs", "/runs", "/errors"):
+            page = parse(app.test_client().get(f"{prefix}{path}"))
+            addresses = [str(each["href"]) for each in page.select("a[href^='/'], link[href^='/']")]
+            addresses += [str(each["formaction"]) for each in page.select("[formaction]")]
+            assert [each for each in addresses if not each.startswith(f"{prefix}/")] == []
+            assert len(addresses) > 10
