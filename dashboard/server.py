@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import sys
 import threading
 import time
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from cheroot.server import HeaderReader, HTTPConnection, HTTPRequest
@@ -130,18 +132,27 @@ class _Signals:
     """SIGTERM and SIGINT counted: the first asks to stop, the second to hurry, a third to leave."""
 
     def __init__(self) -> None:
-        self._asked = [threading.Event() for _ in range(3)]
+        # A handler runs between any two steps of the main thread, so also in the middle of a wait.
+        # Whoever waits for an Event then holds its lock, and set() would wait for that for ever;
+        # put() is made for this: https://docs.python.org/3/library/queue.html#simplequeue-objects
+        self._received: SimpleQueue[int] = SimpleQueue()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
-        next((event for event in self._asked if not event.is_set()), self._asked[-1]).set()
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._received.put(number)
 
-    def wait(self) -> None:
-        """Wait for the first signal."""
-        # A wait without end would keep Windows from ever delivering the signal.
-        while not self._asked[0].wait(3600):
-            pass
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the next signal and return whether it came in time."""
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                # A wait without end would keep Windows from ever delivering the signal.
+                self._received.get(timeout=min(left, 3600))
+            except Empty:
+                continue
+            return True
+        return False
 
     def during(self, runtime: Runtime, grace: float) -> bool:
         """Stop the runtime within its grace period; False when runs had to be left behind.
@@ -151,11 +162,12 @@ class _Signals:
         result: list[bool] = []
         worker = threading.Thread(target=lambda: result.append(runtime.stop(grace)), daemon=True)
         worker.start()
-        _, hurry, leave = self._asked
         deadline, hurried = time.monotonic() + grace + PATIENCE, False
-        while worker.is_alive() and not leave.is_set() and time.monotonic() < deadline:
-            worker.join(0.1)
-            if hurry.is_set() and not hurried:
-                hurried, deadline = True, time.monotonic() + HURRY
-                runtime.scheduler.hurry()
+        while worker.is_alive() and time.monotonic() < deadline:
+            if not self.wait(0.05):
+                continue
+            if hurried:
+                break
+            hurried, deadline = True, time.monotonic() + HURRY
+            runtime.scheduler.hurry()
         return bool(result and result[0])
