@@ -7,6 +7,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING, NoReturn
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.factories"]
 
 register_samples()  # for good, before a test that puts the registry back could do so for itself
+
+# Every run of the tests tries the same examples, however slow the machine is at the moment.
+hypothesis.settings.register_profile(
+    "steady",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.function_scoped_fixture,  # each example empties its database itself
+    ],
+)
+hypothesis.settings.load_profile("steady")
 
 
 def unavailable(what: str) -> NoReturn:

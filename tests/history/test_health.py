@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -236,9 +236,7 @@ OUTCOMES = st.tuples(
 )
 
 
-@hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=40)
 @given(groups=st.lists(st.lists(OUTCOMES, max_size=12), max_size=8))
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_health_and_statistics_are_what_a_recount_of_the_rows_gives(

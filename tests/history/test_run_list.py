@@ -184,7 +184,7 @@ class TestGivingUp:
         assert (ids(page), page.older, page.cut_short) == ([2, 1], None, False)
 
     @given(data=st.data())
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_walking_either_way_meets_every_match_once(
         self, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
     ) -> None:

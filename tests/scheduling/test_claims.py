@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
@@ -524,11 +524,7 @@ class TestUnreadableTriggers:
         assert desk.states("bad") == {}
 
 
-@hypothesis_settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@hypothesis_settings(max_examples=30)
 @given(
     steps=st.lists(st.integers(0, 7000), min_size=1, max_size=12),
     coalesce=st.booleans(),

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from dashboard.storage.db import Database
 
 TICK = timedelta(microseconds=1)
-FEW = settings(max_examples=100, deadline=None)
 ZONES = ["UTC", "Europe/Helsinki", "Australia/Lord_Howe", "America/New_York", "Asia/Kolkata"]
 
 moments = st.datetimes(
@@ -135,7 +134,6 @@ json_values = st.recursive(
 )
 
 
-@FEW
 @given(data=triggers, zone=st.sampled_from(ZONES))
 def test_the_normal_form_is_stable_json(data: dict[str, Any], zone: str) -> None:
     schedule = load(data, timezone=zone)
@@ -143,7 +141,6 @@ def test_the_normal_form_is_stable_json(data: dict[str, Any], zone: str) -> None
     assert load(schedule.data, timezone=schedule.timezone).data == schedule.data
 
 
-@FEW
 @given(data=triggers, zone=st.sampled_from(ZONES), now=moments)
 def test_there_are_always_words_for_it(data: dict[str, Any], zone: str, now: datetime) -> None:
     schedule = load(data, timezone=zone)
@@ -153,7 +150,6 @@ def test_there_are_always_words_for_it(data: dict[str, Any], zone: str, now: dat
         assert one.raw
 
 
-@FEW
 @given(data=triggers, now=moments)
 def test_a_loaded_copy_fires_at_the_same_times(data: dict[str, Any], now: datetime) -> None:
     schedule = anchored(load(data), now)
@@ -165,7 +161,6 @@ def test_a_loaded_copy_fires_at_the_same_times(data: dict[str, Any], now: dateti
     assert copy.at_or_after(now) == schedule.at_or_after(now) == first
 
 
-@FEW
 @given(data=triggers, now=moments, ahead=st.timedeltas(timedelta(0), timedelta(days=40)))
 def test_fire_times_do_not_depend_on_when_they_are_asked_for(
     data: dict[str, Any], now: datetime, ahead: timedelta
@@ -182,7 +177,6 @@ def test_fire_times_do_not_depend_on_when_they_are_asked_for(
     assert schedule.at_or_after(between) == found
 
 
-@FEW
 @given(data=triggers, now=moments, count=st.integers(1, 30))
 def test_a_preview_is_what_will_happen(data: dict[str, Any], now: datetime, count: int) -> None:
     schedule = anchored(load(data), now)
@@ -203,9 +197,7 @@ def test_a_preview_is_what_will_happen(data: dict[str, Any], now: datetime, coun
     assert all(moment.tzinfo is zone for moment in shown.fire_times)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40)
 @given(data=triggers.map(without_jitter), now=moments)
 def test_the_scheduler_does_what_the_preview_showed(
     database: Database, data: dict[str, Any], now: datetime
@@ -239,7 +231,6 @@ def test_the_scheduler_does_what_the_preview_showed(
     assert claimed == shown
 
 
-@FEW
 @given(data=triggers, now=moments, span=st.timedeltas(timedelta(0), timedelta(days=3)))
 def test_the_newest_missed_fire_time_is_the_last_of_all(
     data: dict[str, Any], now: datetime, span: timedelta
@@ -262,7 +253,6 @@ def complaints_about(data: Any) -> list[FieldError]:
     return []
 
 
-@FEW
 @given(
     data=json_values, kind=st.sampled_from(["interval", "cron", "date", "calendarinterval", "or"])
 )
@@ -275,7 +265,6 @@ def test_anything_else_is_refused_with_a_path_and_a_sentence(data: Any, kind: st
             assert error.message.encode()
 
 
-@FEW
 @given(
     name=st.sampled_from([*fields, "crontab", "start_date", "timezone", "jitter"]),
     text=st.text(alphabet="0123456789*/-, @abcdefijlmnorstuwyZ:+T", max_size=25),

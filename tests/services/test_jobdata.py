@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -344,11 +344,7 @@ JSON = st.recursive(
 )
 
 
-@hypothesis_settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@hypothesis_settings(max_examples=150)
 @given(data=st.dictionaries(st.sampled_from([*FIELDS, "x"]), JSON, max_size=6), fix=st.booleans())
 def test_any_json_is_either_valid_or_refused_with_a_field(data: dict[str, Any], fix: bool) -> None:
     given_data = good() | data if fix else data

@@ -45,9 +45,6 @@ def test_it_does_what_it_says(site: Site, program: Program, mode: GenerationMode
 
         @settings(
             max_examples=EXAMPLES,
-            derandomize=True,
-            deadline=None,
-            database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
