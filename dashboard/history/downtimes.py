@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, func, select
 
-from dashboard.storage.models import Run, RunState, SchedulerLife
+from dashboard.storage.models import MOST_COALESCED, Run, RunState, SchedulerLife
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,9 @@ LIVES = 50
 
 SHOWN = 3
 
-COUNTED = 1000
-"""The latest runs of a state that are looked at for those of a downtime."""
+COUNTED = MOST_COALESCED
+"""The latest runs of a state that are looked at for those of a downtime; each may stand for more
+fire times, counted up to the same number. So what is below it is exact."""
 
 _TAKING_OVER = timedelta(minutes=5)
 """Within so long a new scheduler has ended what the one before left running."""
@@ -39,13 +40,18 @@ class Downtime:
     began_at: datetime  # the last sign of life before
     ended_at: datetime
     stopped: bool  # on purpose; else its process died or was cut off
-    missed: int  # fire times that passed without a start, up to COUNTED runs
+    missed: int  # fire times that passed without a start; from COUNTED on at least so many
     interrupted: int  # runs that were cut off
 
     @property
     def seconds(self) -> float:
         """How long it was."""
         return (self.ended_at - self.began_at).total_seconds()
+
+    @property
+    def missed_more(self) -> bool:
+        """Whether more may have been missed than were counted."""
+        return self.missed >= COUNTED
 
 
 def recent_downtimes(session: Session, since: datetime) -> list[Downtime]:

@@ -20,7 +20,17 @@ from dashboard.errors import Invalid
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.history.inserts import ROWS_A_QUERY, batches, insert_for
 from dashboard.scheduling.lifecycle import why_finished
-from dashboard.storage.models import ACTIVE_RUN, HOST, Job, Origin, Run, RunState, UtcDateTime
+from dashboard.scheduling.wallclock import TICK
+from dashboard.storage.models import (
+    ACTIVE_RUN,
+    HOST,
+    MOST_COALESCED,
+    Job,
+    Origin,
+    Run,
+    RunState,
+    UtcDateTime,
+)
 from dashboard.texts import storable
 
 if TYPE_CHECKING:
@@ -36,9 +46,7 @@ DUE_A_TICK = 100
 """Jobs looked at in one transaction: some milliseconds, so that free slots do not wait long."""
 
 FIRE_TIMES_A_TICK = 1000
-"""Fire times of one job written in one transaction, and the most that are counted as coalesced."""
-
-MOMENT = timedelta(microseconds=1)
+"""Fire times of one job written in one transaction, which takes no further job after so many."""
 
 JOB_COLUMNS: tuple[Any, ...] = (
     Job.id,
@@ -56,7 +64,6 @@ JOB_COLUMNS: tuple[Any, ...] = (
     Job.runs_counted,
     Job.end_at,
 )
-
 
 # Statements of the hot path are built once: building one costs five times its execution.
 _DUE = (
@@ -169,16 +176,19 @@ def claim_due(
     active = _active_counts(connection, [job.id for job in jobs], process, in_flight)
     batch = _Batch(now)
     for job in jobs:
+        if batch.fire_times >= FIRE_TIMES_A_TICK:
+            due.more = True
+            break
         until = now if job.end_at is None else min(now, job.end_at)
         try:
-            fire_times, coalesced, following = due_fire_times(
+            fire_times, dropped, following = due_fire_times(
                 job, schedule_of(job.trigger, job.timezone), until
             )
         except Exception as error:  # noqa: BLE001 -- one bad trigger must not stop all other jobs
             _mark_broken(connection, job.id, error)
             continue
         busy = active.get(job.id, 0) >= job.max_instances
-        following = batch.take(job, fire_times, coalesced, following, busy=busy)
+        following = batch.take(job, fire_times, dropped, following, busy=busy)
         due.more = due.more or (following is not None and following <= now)
     _insert_on_time(connection, batch.on_time, now, due)
     _insert(connection, batch.runs, due)
@@ -194,6 +204,7 @@ class _Batch:
     """What becomes of the jobs that are due: their runs, and when they fire next."""
 
     now: datetime
+    fire_times: int = 0  # that were gone through, those that coalescing drops included
     on_time: list[Row[Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     advanced: list[dict[str, Any]] = field(default_factory=list)
@@ -203,18 +214,19 @@ class _Batch:
         self,
         job: Row[Any],
         fire_times: Sequence[datetime],
-        coalesced: int,
+        dropped: Sequence[datetime],
         following: datetime | None,
         *,
         busy: bool,
     ) -> datetime | None:
         """Add the runs of a job, and return when it fires next: never, when it is to end now."""
+        self.fire_times += len(fire_times) + len(dropped)
         queued = 1
         late = is_too_late(fire_times[0], self.now, job.misfire_grace_time)
         if [*fire_times] == [job.next_run_time] and not (busy or late):
             self.on_time.append(job)
         else:
-            runs = [_claimed_run(job, time, coalesced, self.now, busy=busy) for time in fire_times]
+            runs = [_claimed_run(job, time, dropped, self.now, busy=busy) for time in fire_times]
             runs = _as_many_as_wanted(job, runs)
             queued = sum(run["state"] is RunState.QUEUED for run in runs)
             self.runs += runs
@@ -242,35 +254,33 @@ def _as_many_as_wanted(job: Row[Any], runs: list[dict[str, Any]]) -> list[dict[s
 
 def due_fire_times(
     job: Row[Any], schedule: Schedule, now: datetime
-) -> tuple[list[datetime], int, datetime | None]:
-    """Return the fire times to write, how many earlier ones they stand for, and the next one."""
+) -> tuple[list[datetime], list[datetime], datetime | None]:
+    """Return the fire times to write, the earlier ones that one stands for, and the next one."""
     first = job.next_run_time
-    following = schedule.at_or_after(first + MOMENT)
+    following = schedule.at_or_after(first + TICK)
     if following is None or following > now:  # by far the most frequent case
-        return [first], 0, _with_jitter(following, schedule)
+        return [first], [], _with_jitter(following, schedule)
     if job.coalesce:
         last = schedule.last_at_or_before(now, since=first) or first
-        following = schedule.at_or_after(max(last, now) + MOMENT)
-        return [last], _count_between(schedule, first, last), _with_jitter(following, schedule)
+        following = schedule.at_or_after(max(last, now) + TICK)
+        return [last], _passed(schedule, first, last), _with_jitter(following, schedule)
     moments = [first]
     while following is not None and following <= now and len(moments) < FIRE_TIMES_A_TICK:
         moments.append(following)
-        following = schedule.at_or_after(following + MOMENT)
+        following = schedule.at_or_after(following + TICK)
     if following is not None and following > now:
         following = _with_jitter(following, schedule)
-    return moments, 0, following
+    return moments, [], following
 
 
-def _count_between(schedule: Schedule, first: datetime, last: datetime) -> int:
-    """Count fire times from `first` until before `last`, as far as it is worth the time."""
-    count, moment = 0, first
-    while moment < last and count < FIRE_TIMES_A_TICK:
-        count += 1
-        following = schedule.at_or_after(moment + MOMENT)
-        if following is None:
-            break
-        moment = following
-    return count
+def _passed(schedule: Schedule, first: datetime, last: datetime) -> list[datetime]:
+    """Return the fire times from `first` until before `last`, the first `MOST_COALESCED`."""
+    passed: list[datetime] = []
+    moment: datetime | None = first
+    while moment is not None and moment < last and len(passed) < MOST_COALESCED:
+        passed.append(moment)
+        moment = schedule.at_or_after(moment + TICK)
+    return passed
 
 
 def _with_jitter(moment: datetime | None, schedule: Schedule) -> datetime | None:
@@ -299,7 +309,7 @@ def _insert_on_time(
 
 
 def _claimed_run(
-    job: Row[Any], moment: datetime, coalesced: int, now: datetime, *, busy: bool
+    job: Row[Any], moment: datetime, dropped: Sequence[datetime], now: datetime, *, busy: bool
 ) -> dict[str, Any]:
     state, reason = RunState.QUEUED, None
     if is_too_late(moment, now, job.misfire_grace_time):
@@ -316,8 +326,9 @@ def _claimed_run(
         "origin": Origin.SCHEDULE,
         "state": state,
         "reason": reason,
-        "coalesced": coalesced,
-        "coalesced_since": job.next_run_time if coalesced else None,
+        "coalesced": len(dropped),
+        "coalesced_since": dropped[0] if dropped else None,
+        "coalesced_times": dropped or None,
         "queued_at": now,
         "finished_at": None if state is RunState.QUEUED else now,
         "executor": job.executor,

@@ -129,9 +129,10 @@ def code_pieces(text: str) -> list[tuple[str, bool]]:
     return [(piece, at % 2 == 1) for at, piece in enumerate(pieces) if piece]
 
 
-def count(number: int, word: str, plural: str | None = None) -> str:
-    """Write a number with its noun: `1 job`, `1,204 jobs`."""
-    return f"{number:,} {word if number == 1 else plural or word + 's'}"
+def count(number: int, word: str, plural: str | None = None, *, most: int | None = None) -> str:
+    """Write a number with its noun: `1 job`, `1,204 jobs`; `most` is where counting ends."""
+    told = f"{number:,} {word if number == 1 else plural or word + 's'}"
+    return told if most is None or number < most else f"at least {told}"
 
 
 def percent(share: float | None) -> str:

@@ -12,7 +12,7 @@ from dashboard.errors import Invalid
 from dashboard.history import queries
 from dashboard.history.verdicts import is_slow
 from dashboard.services import runs
-from dashboard.storage.models import ACTIVE, LARGEST_ID, PROBLEMS, Role, RunState
+from dashboard.storage.models import ACTIVE, LARGEST_ID, MOST_COALESCED, PROBLEMS, Role, RunState
 from dashboard.web.access import current_actor, has_role, reach_of, role
 from dashboard.web.job import show_parameters
 from dashboard.web.rendering import (
@@ -212,6 +212,7 @@ def _about(detail: RunDetail, steps: Sequence[RunStep]) -> dict[str, Any]:
         "parts": read_traceback(run.traceback) if run.traceback else [],
         "parameters": show_parameters(run),
         "same_error_cap": queries.SAME_ERROR_CAP,
+        "most_coalesced": MOST_COALESCED,
     }
 
 

@@ -51,6 +51,7 @@ COLUMNS = (
     "requested_by",
     "coalesced",
     "coalesced_since",
+    "coalesced_times",
     "error_type",
     "error_message",
     "fingerprint",
@@ -106,6 +107,8 @@ def _line(run: Run) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds")
+    if isinstance(value, list):
+        return " ".join(_cell(each) for each in value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
 
 

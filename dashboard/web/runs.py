@@ -12,7 +12,7 @@ from flask import Blueprint, redirect, request, url_for
 
 from dashboard.errors import FieldError, Invalid, by_field
 from dashboard.history.run_list import LOOK_THROUGH, RunFilter, RunPage, list_runs
-from dashboard.storage.models import Origin, Role, RunState
+from dashboard.storage.models import MOST_COALESCED, Origin, Role, RunState
 from dashboard.tasks import all_tasks
 from dashboard.web.access import has_role, reach_of, role
 from dashboard.web.charts import duration_bar
@@ -200,7 +200,7 @@ def _why(run: ListedRun, zone: tzinfo) -> str:
     if not run.coalesced:
         return told
     since = f", the first at {absolute(run.coalesced_since, zone)}" if run.coalesced_since else ""
-    others = count(run.coalesced, "earlier fire time")
+    others = count(run.coalesced, "earlier fire time", most=MOST_COALESCED)
     return f"{told} Stands for {others} as well{since}.".strip()
 
 

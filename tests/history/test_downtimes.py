@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dashboard.history.downtimes import Downtime, recent_downtimes
+from dashboard.history.downtimes import COUNTED, Downtime, recent_downtimes
 from dashboard.storage.models import RunState, SchedulerLife
 from tests.rows import make_run
 
@@ -57,7 +57,20 @@ def test_what_was_missed_and_cut_off_belongs_to_it(database: Database) -> None:
         make_run(5, "e", finished_at=up, **cut_off),
         make_run(6, "f", finished_at=up + HOUR, **cut_off),
     )
-    assert [(each.missed, each.interrupted) for each in found] == [(5, 1)]
+    assert [(each.missed, each.missed_more, each.interrupted) for each in found] == [(5, False, 1)]
+
+
+@pytest.mark.parametrize(("dropped", "more"), [(COUNTED - 2, False), (COUNTED, True)])
+def test_where_counting_ended_more_may_have_been_missed(
+    database: Database, dropped: int, more: bool
+) -> None:
+    up = NOW - HOUR
+    missed = make_run(
+        1, scheduled_at=up - MINUTE, state=RunState.MISSED, finished_at=up, coalesced=dropped
+    )
+    lives = life(up - 9 * HOUR, up - 2 * HOUR), life(up, NOW)
+    [found] = read(database, *lives, missed)
+    assert (found.missed, found.missed_more) == (dropped + 1, more)
 
 
 @pytest.mark.parametrize(("hours", "told"), [(23, True), (25, False)])

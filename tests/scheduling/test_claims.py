@@ -11,13 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select, update
+from sqlalchemy import Text, cast, func, select, update
 
 from dashboard.scheduling import claims, handover
 from dashboard.scheduling.jobstore import ScheduleCache
 from dashboard.scheduling.leader import Identity
 from dashboard.scheduling.picking import Picker
-from dashboard.storage.models import Job, JobHealth, Origin, Run, RunState, RunStats
+from dashboard.storage.models import (
+    MOST_COALESCED,
+    Job,
+    JobHealth,
+    Origin,
+    Run,
+    RunState,
+    RunStats,
+)
 from tests.factories import empty, new_run
 from tests.rows import EPOCH, make_job
 
@@ -196,13 +204,14 @@ class TestCoalescing:
         [run] = desk.runs()
         assert run.scheduled_at == EPOCH + 10 * SECOND
         assert (run.coalesced, run.coalesced_since) == (10, EPOCH)
+        assert run.coalesced_times == [EPOCH + second * SECOND for second in range(10)]
         assert desk.next_second() == 11
 
     def test_off_every_fire_time_is_a_run(self, desk: Desk) -> None:
         desk.add(coalesce=False)
         desk.claim(10.5)
         assert desk.states() == dict.fromkeys(range(11), "queued")
-        assert {run.coalesced for run in desk.runs()} == {0}
+        assert {(run.coalesced, run.coalesced_times) for run in desk.runs()} == {(0, None)}
         assert desk.next_second() == 11
 
     def test_off_a_long_row_takes_several_ticks(
@@ -222,7 +231,40 @@ class TestCoalescing:
         desk.claim(week)
         [run] = desk.runs()
         assert run.scheduled_at == EPOCH + week * SECOND
-        assert run.coalesced == claims.FIRE_TIMES_A_TICK
+        assert run.coalesced == MOST_COALESCED
+        assert run.coalesced_times == [EPOCH + second * SECOND for second in range(MOST_COALESCED)]
+        with desk.database.read() as session:
+            kept = session.scalar(select(cast(Run.coalesced_times, Text)))
+        assert len(kept or "") < 100
+
+    def test_what_was_dropped_is_told_as_it_was_when_the_trigger_is_changed(
+        self, desk: Desk
+    ) -> None:
+        workdays = {"type": "cron", "crontab": "0 9,17 * * 1-5"}
+        desk.add(trigger=workdays, coalesce=True, first=5 * 3600)  # Monday, 17:00
+        desk.claim(7 * 86_400)
+        desk.set_job(trigger=EVERY_SECOND)
+        [run] = desk.runs()
+        told = [*(run.coalesced_times or []), run.scheduled_at]
+        days = [(1, 17), *((day, hour) for day in (2, 3, 4, 5) for hour in (9, 17)), (8, 9)]
+        assert told == [EPOCH.replace(day=day, hour=hour) for day, hour in days]
+
+    @pytest.mark.parametrize("coalesce", [True, False])
+    def test_many_jobs_with_long_rows_take_several_ticks(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, coalesce: bool
+    ) -> None:
+        monkeypatch.setattr(claims, "FIRE_TIMES_A_TICK", 10)
+        for number in range(5):
+            desk.add(f"j{number}", coalesce=coalesce, first=-number / 10)
+        taken = []
+        more = True
+        while more:
+            more = desk.claim(4.5).more
+            taken.append({run.job_id for run in desk.runs()})
+        assert [len(jobs) for jobs in taken] == [2, 4, 5]
+        for number in range(5):
+            runs = desk.runs(f"j{number}")
+            assert sum(run.coalesced + 1 for run in runs) == 5 + (number > 0)
 
     def test_on_the_newest_counts_for_misfire_grace(self, desk: Desk) -> None:
         desk.add(coalesce=True, misfire_grace_time=1)
@@ -556,7 +598,10 @@ def test_whatever_happens_every_fire_time_is_one_row_or_counted_in_one(
             if data.draw(st.booleans()):
                 desk.end(run_id)
         runs = desk.runs()
-        assert len(runs) + sum(run.coalesced for run in runs) == int(now) + 1
+        dropped = [moment for run in runs for moment in run.coalesced_times or []]
+        fired = sorted([*(run.scheduled_at for run in runs), *dropped])
+        assert fired == [EPOCH + second * SECOND for second in range(int(now) + 1)]
+        assert sum(run.coalesced for run in runs) == len(dropped)
         assert desk.next_second() == int(now) + 1
     seconds = list(desk.states())
     assert len(set(seconds)) == len(seconds)

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import delete, select, text
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.storage.models import ACTIVE, ACTIVE_RUN, Job, Role, Run, RunLog, RunState
+from dashboard.storage.models.base import Moments
 from tests.rows import EPOCH, make_job, make_run
 
 if TYPE_CHECKING:
@@ -32,6 +37,22 @@ def test_a_fire_time_and_attempt_exist_once(database: Database) -> None:
     for number, values in enumerate(others, start=3):
         with database.write() as session:
             session.add(make_run(number, **values))
+
+
+@given(
+    start=st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2100, 1, 1)),  # noqa: DTZ001
+    gaps=st.lists(st.timedeltas(timedelta(microseconds=1), timedelta(days=400)), max_size=20),
+    repeated=st.integers(1, 3),
+)
+def test_moments_come_back_as_they_were(
+    start: datetime, gaps: list[timedelta], repeated: int
+) -> None:
+    moments = [start.replace(tzinfo=UTC)]
+    for gap in gaps * repeated:
+        moments.append(moments[-1] + gap)
+    kind, dialect = Moments(), DefaultDialect()
+    kept = json.dumps(kind.process_bind_param(moments, dialect))
+    assert kind.process_result_value(json.loads(kept), dialect) == moments
 
 
 def test_history_outlives_its_job(database: Database) -> None:

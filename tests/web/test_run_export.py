@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dashboard.storage.models import Role, RunState
+from dashboard.storage.models import MOST_COALESCED, Role, RunState
 from dashboard.web import run_export
 from tests.rows import EPOCH, make_job, make_run
 from tests.web.site import Site, links, words
@@ -107,12 +108,48 @@ def test_runs_are_found_by_a_tag_of_their_job(site: Site) -> None:
 
 
 def test_a_run_says_how_many_fire_times_it_stands_for(site: Site) -> None:
+    times = [EPOCH + timedelta(hours=n) for n in range(3)]
     site.add(
-        make_run(1, coalesced=3, coalesced_since=EPOCH),
+        make_run(1, coalesced=3, coalesced_since=EPOCH, coalesced_times=times),
         make_run(2, coalesced=1, state=RunState.MISSED, reason="Late."),
+        make_run(3, coalesced=MOST_COALESCED, coalesced_since=EPOCH),
     )
     page = site.get("/runs")
     told = "Stands for 3 earlier fire times as well, the first at 2027-03-01 12:00:00 UTC."
     assert told in words(page)
     assert told.replace("Stands", "It stands") in words(site.get("/runs/1"))
     assert "Late. Stands for 1 earlier fire time as well." in words(page)
+    assert "Stands for at least 1,000 earlier fire times as well, the first" in words(page)
+
+
+def test_a_run_tells_each_fire_time_it_stands_for(site: Site) -> None:
+    hour = timedelta(hours=1)
+    times = [EPOCH, EPOCH + hour / 7, EPOCH + hour, EPOCH + 2 * hour]
+    first = [EPOCH + hour * n for n in range(MOST_COALESCED)]
+    site.add(
+        make_run(1, coalesced=4, coalesced_since=EPOCH, coalesced_times=times),
+        make_run(2, coalesced=MOST_COALESCED, coalesced_since=EPOCH, coalesced_times=first),
+        make_run(3),
+    )
+    page = site.get("/runs/1")
+    assert words(page, "#coalesced summary") == "All 4 earlier fire times"
+    assert [each.text for each in page.select("#coalesced li")] == [
+        "2027-03-01 12:00:00 UTC",
+        "2027-03-01 12:08:34 UTC",
+        "2027-03-01 13:00:00 UTC",
+        "2027-03-01 14:00:00 UTC",
+    ]
+    many = site.get("/runs/2")
+    assert words(many, "#coalesced summary") == "The first 1,000 earlier fire times"
+    assert len(many.select("#coalesced li")) == MOST_COALESCED
+    assert not site.get("/runs/3").select("#coalesced")
+
+    rows = lines(site.client.get("/runs/export"))
+    kept = [row["coalesced_times"].split() for row in rows]
+    assert [len(each) for each in kept] == [0, MOST_COALESCED, 4]
+    assert [datetime.fromisoformat(each) for each in kept[1]] == first
+    assert kept[2][1] == "2027-03-01T12:08:34.285+00:00"
+    exported = json.loads(site.client.get("/runs/export?format=json").text)["items"]
+    assert [run["coalesced"] for run in exported] == [0, MOST_COALESCED, 4]
+    assert [datetime.fromisoformat(each) for each in exported[2]["coalesced_times"]] == times
+    assert exported[0]["coalesced_times"] == []

@@ -23,7 +23,7 @@ from dashboard.storage.models.health import (
 from dashboard.storage.models.jobs import RETRY_WAIT, Job
 from dashboard.storage.models.people import Audit, SignIn, SignInFailure, User
 from dashboard.storage.models.processes import Lease, Process, Revision, SchedulerLife
-from dashboard.storage.models.runs import Run, RunLog, RunStep
+from dashboard.storage.models.runs import MOST_COALESCED, Run, RunLog, RunStep
 from dashboard.storage.models.tokens import ANSWER_KEPT, ApiToken, KeptAnswer
 from dashboard.storage.models.views import SavedView
 from dashboard.storage.models.words import (
@@ -65,6 +65,7 @@ __all__ = [
     "LARGEST_ID",
     "MAY_FIRE",
     "MISSED_LAST",
+    "MOST_COALESCED",
     "OPEN_PROBLEM",
     "PROBLEMS",
     "QUEUED_RUN",

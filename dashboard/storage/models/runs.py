@@ -22,6 +22,10 @@ from dashboard.storage.models.words import (
     RunState,
 )
 
+MOST_COALESCED = 1000
+"""So many fire times that became one run are counted: a run with that many stands for at least so
+many. After a week without a scheduler a job of every second has dropped 604,800."""
+
 
 class Run(Base):
     """One firing of a job, written before its task is called.
@@ -42,8 +46,9 @@ class Run(Base):
     requested_by: Mapped[str | None] = mapped_column(String(ID_LENGTH))
     state: Mapped[RunState]
     reason: Mapped[str | None] = mapped_column(Text)  # why missed, skipped, interrupted, cancelled
-    coalesced: Mapped[int] = mapped_column(default=0)  # earlier fire times this run stands for
+    coalesced: Mapped[int] = mapped_column(default=0)  # earlier fire times it stands for
     coalesced_since: Mapped[datetime | None]  # the first of them
+    coalesced_times: Mapped[list[datetime] | None]  # each of them, as far as they are counted
     queued_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]  # queued, and given to the broker: a worker may take it
     started_at: Mapped[datetime | None]

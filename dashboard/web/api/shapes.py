@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dashboard.history.verdicts import job_health
 from dashboard.services.jobs import job_state
-from dashboard.storage.models import Health, JobState, Origin, RunState
+from dashboard.storage.models import MOST_COALESCED, Health, JobState, Origin, RunState
 from dashboard.tasks import shown_parameters
 from dashboard.vault import MASK
 
@@ -171,6 +171,11 @@ class Run(BaseModel):
     state: RunState
     reason: Annotated[str | None, Field(description="Why missed, skipped, interrupted, cancelled.")]
     scheduled_at: AwareDatetime
+    coalesced: Annotated[
+        int,
+        Field(description=f"Earlier fire times it stands for; {MOST_COALESCED}: or more."),
+    ]
+    coalesced_times: Annotated[list[AwareDatetime], Field(description="Each of them.")]
     queued_at: AwareDatetime
     not_before: Annotated[
         AwareDatetime | None, Field(description="A queued retry waits for this moment.")
@@ -194,6 +199,7 @@ class Run(BaseModel):
             **columns
             | {
                 "parameters": shown_parameters(run.task, run.parameters),
+                "coalesced_times": run.coalesced_times or [],
                 "duration_seconds": run.duration,
                 "error": _error(run),
                 "progress": Progress(**run.progress) if run.progress else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,6 +45,9 @@ def test_a_run_tells_everything(site: Site, program: Program) -> None:
             traceback="Traceback …",
             fingerprint="abc",
             progress={"done": 3, "total": None, "text": "three"},
+            coalesced=2,
+            coalesced_since=EPOCH - timedelta(hours=1),
+            coalesced_times=[EPOCH - timedelta(hours=1), EPOCH - timedelta(minutes=30)],
         ),
         RunStep(
             run_id=1, index=1, name="load", state=RunState.FAILED, started_at=EPOCH, error="no"
@@ -61,6 +65,8 @@ def test_a_run_tells_everything(site: Site, program: Program) -> None:
         "state": "failed",
         "reason": None,
         "scheduled_at": "2027-03-01T12:00:01Z",
+        "coalesced": 2,
+        "coalesced_times": ["2027-03-01T11:00:00Z", "2027-03-01T11:30:00Z"],
         "queued_at": "2027-03-01T12:00:01Z",
         "not_before": None,
         "started_at": "2027-03-01T12:00:01Z",

@@ -163,6 +163,7 @@ def _run() -> None:
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("coalesced", NUMBER, nullable=False),
         sa.Column("coalesced_since", MOMENT, nullable=True),
+        sa.Column("coalesced_times", sa.JSON(), nullable=True),
         sa.Column("queued_at", MOMENT, nullable=False),
         sa.Column("sent_at", MOMENT, nullable=True),
         sa.Column("started_at", MOMENT, nullable=True),
