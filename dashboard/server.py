@@ -76,7 +76,6 @@ def _serve_until(stopping: _Signals, server: Server, runtime: Runtime) -> bool:
         f"Listening on http://{shown}:{port}\n", end="", flush=True
     )
     stopping.wait()
-    logger.info("stopping; runs get up to %g s to end", runtime.settings.shutdown_grace)
     return stopping.during(runtime, runtime.settings.shutdown_grace)
 
 

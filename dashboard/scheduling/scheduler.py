@@ -359,6 +359,7 @@ class DashboardScheduler(BackgroundScheduler):
             return True
         deadline = time.monotonic() + grace - min(CLOSING, grace / 10)
         self.state = STATE_STOPPED
+        logger.info("stopping; runs get up to %g s to end", grace)  # nothing more begins by now
         self.wakeup()
         # A tick ends in milliseconds, unless it waits for a database that somebody else has locked.
         self._thread.join(max(CLOSING, deadline - time.monotonic()))

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 from typing import TYPE_CHECKING
 
-from tests.factories import wait_until
+from tests.factories import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,13 +33,14 @@ def test_runs_end_within_the_grace_period_or_are_interrupted(
     place = make_place(shutdown_grace=4)
     place.add_job("a")
     place.add_job("late")
-    [short] = place.ask("a", parameters={"seconds": 1})
+    [short] = place.ask("a", task="faults.hold")
     [long] = place.ask("a", first=1, parameters=NEVER_ENDS)
     dashboard = place.start()
     wait_until(lambda: len(place.traces()) == 2)
     dashboard.signal(signal.SIGTERM)
     wait_until(lambda: "stopping" in dashboard.said)
     late = place.ask("late", parameters={})
+    place.let_go()
     assert dashboard.wait() == 0, dashboard.said
     assert place.state(short) == "succeeded"
     assert place.state(long) == "interrupted"
@@ -99,7 +100,7 @@ def test_a_locked_database_does_not_keep_it(make_place: Callable[..., Place]) ->
     wait_until(place.traces)
     name = place.database.engine.url.database
     assert name is not None
-    other = sqlite3.connect(name, isolation_level=None)
+    other = sqlite3.connect(name, isolation_level=None, timeout=PATIENCE)
     other.execute("BEGIN IMMEDIATE")
     end(dashboard)
     other.execute("ROLLBACK")
