@@ -72,6 +72,7 @@ class Worker:
         executors = [CELERY if queue == "default" else f"{CELERY}:{queue}" for queue in queues]
         self._settings = settings
         self._asked_to_stop = False
+        self._stops: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._identity = Identity.of_this_process()
         gate = _fork_gate()
         self._database = open_database(settings, gate=gate)
@@ -109,6 +110,7 @@ class Worker:
         signals.task_failure.connect(self._lost, weak=False)
         signals.task_revoked.connect(self._lost, weak=False)
         self._minder.start()
+        threading.Thread(target=self._end_in_time, name="grace period", daemon=True).start()
         try:
             self._celery.start()
         except Exception:
@@ -125,14 +127,19 @@ class Worker:
         print("Worker ready\n", end="", flush=True)  # noqa: T201 -- people and programs wait for it
 
     def _stopping(self, **_: Any) -> None:
-        """Give runs their grace period, then end them: Celery would wait for ever."""
-        self._asked_to_stop = True
-        logger.warning("stopping; runs get up to %g s to end", self._settings.shutdown_grace)
-        timer = threading.Timer(self._settings.shutdown_grace, self._kill_children)
-        timer.daemon = True
-        timer.start()
+        """Note that the end is asked for.
 
-    def _kill_children(self) -> None:
+        Celery calls this in its signal handler, so in the middle of whatever the main thread does:
+        to start a thread here, or to write to a log, could wait for ever for what that one holds.
+        """
+        self._asked_to_stop = True
+        self._stops.put(None)
+
+    def _end_in_time(self) -> None:
+        """Give runs their grace period, then end them: Celery would wait for ever."""
+        self._stops.get()
+        logger.warning("stopping; runs get up to %g s to end", self._settings.shutdown_grace)
+        time.sleep(self._settings.shutdown_grace)
         for _run_id, pid in _children():
             kill_tree(pid)
 
@@ -282,9 +289,13 @@ class Child:
 
 def _children() -> list[tuple[int, int]]:
     """Return the runs that are being executed, and the process id of the child of each."""
+    while True:
+        with suppress(RuntimeError):  # Celery's own thread has changed the set meanwhile
+            requests = list(celery_state.active_requests)
+            break
     return [
         (request.args[0], request.worker_pid)
-        for request in list(celery_state.active_requests)
+        for request in requests
         if request.args and request.worker_pid
     ]
 
