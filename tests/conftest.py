@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from dashboard import runtime
 from dashboard.samples import register_samples
-from dashboard.storage import db
 from tests import servers
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def _own_settings() -> Iterator[None]:
     On a busy machine a test may be paused for seconds in the middle of a transaction.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(db, "HANGING", 60.0)
+        for limit in ("HANGING", "LEAST_HANGING"):
+            patch.setattr(runtime, limit, 60.0)
         for name in [name for name in os.environ if name.startswith("DASHBOARD_")]:
             patch.delenv(name)
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -20,6 +19,7 @@ from dashboard import Dashboard, create_app
 from dashboard.runtime import make_runtime
 from dashboard.settings import load_settings
 from tests.factories import wait_until
+from tests.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,9 +153,7 @@ def test_create_app_reads_the_environment(
 
 def test_the_example_app_shows_the_jobs_of_its_own_scheduler(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[1]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         **os.environ,
         "PORT": str(port),

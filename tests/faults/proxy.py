@@ -49,11 +49,11 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self._cut:
-                client.close()
-                continue
-            server = socket.create_connection(self._target)
-            with self._lock:
+            with self._lock:  # else one that has just come would slip through a cut
+                if self._cut:
+                    client.close()
+                    continue
+                server = socket.create_connection(self._target)
                 self._open |= {client, server}
             for source, target in ((client, server), (server, client)):
                 threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()

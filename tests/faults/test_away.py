@@ -55,7 +55,7 @@ def test_pages_say_that_the_database_is_away_and_runs_go_on_afterwards(
         wait_until(lambda: dashboard.get("/healthz")[0] == 200)
         person = sign_in(dashboard.listens())
         assert fetch(person, dashboard.listens() + "/jobs")[0] == 200
-        [long] = place.ask("a", parameters={"seconds": 2})
+        [long] = place.ask("a", task="faults.hold")
         wait_until(lambda: long in place.traces())
         proxy.cut()
         status, health = dashboard.get("/healthz")
@@ -65,6 +65,7 @@ def test_pages_say_that_the_database_is_away_and_runs_go_on_afterwards(
         assert "The database does not answer" in page
         status, told = fetch(person, dashboard.listens() + "/api/v1/status")
         assert (status, json.loads(told)["title"]) == (503, "The database does not answer")
+        place.let_go()
         wait_until(lambda: long in place.traces("end"))
         assert place.state(long) == "running"
         proxy.mend()

@@ -40,7 +40,7 @@ def ready(worker: Process) -> Process:
 
 @pytest.fixture
 def place(make_place: Callable[..., Place], redis_url: str) -> Place:
-    place = make_place(celery_broker=redis_url, lease_seconds=1, shutdown_grace=1)
+    place = make_place(celery_broker=redis_url, shutdown_grace=1)
     place.add_job("a", executor="celery")
     return place
 
@@ -95,7 +95,7 @@ def test_a_message_that_comes_twice_starts_nothing_twice(place: Place) -> None:
 def test_what_waits_in_the_broker_is_not_sent_again_but_what_it_lost_is(
     make_place: Callable[..., Place], redis_url: str
 ) -> None:
-    place = make_place(celery_broker=redis_url, lease_seconds=1)
+    place = make_place(celery_broker=redis_url)
     place.add_job("a", executor="celery")
     here, kind = Identity.of_this_process(), ProcessKind.WORKER
     somebody: dict[str, Any] = {
@@ -176,11 +176,12 @@ def test_a_cancelled_run_is_killed_with_its_child(place: Place) -> None:
 def test_a_new_leader_leaves_the_runs_of_workers_alone(place: Place) -> None:
     ready(place.start_worker("--concurrency", "1"))
     first = place.start()
-    [run_id] = ask(place, **take_time(3))
+    [run_id] = ask(place, task="faults.hold")
     wait_until(place.traces)
     first.kill()
     second = place.start()
     wait_until(lambda: place.leader() == second.pid)
+    place.let_go()
     wait_until(lambda: place.state(run_id) != "running")
     assert place.state(run_id) == "succeeded"
 
@@ -205,7 +206,7 @@ def test_without_the_broker_runs_stay_queued_and_go_on_by_themselves(
     if program is None:
         unavailable("Redis")
     port = servers.free_port()
-    place = make_place(celery_broker=f"redis://127.0.0.1:{port}/0", lease_seconds=1)
+    place = make_place(celery_broker=f"redis://127.0.0.1:{port}/0", lease_seconds=5)
     place.add_job("a", executor="celery")
     with servers.redis_server(program, port=port):
         worker = ready(place.start_worker("--concurrency", "1"))
@@ -226,7 +227,7 @@ def test_without_the_broker_runs_stay_queued_and_go_on_by_themselves(
 def test_queues_go_to_the_workers_that_serve_them(
     make_place: Callable[..., Place], redis_url: str
 ) -> None:
-    place = make_place(celery_broker=redis_url, celery_queues="gpu", lease_seconds=1)
+    place = make_place(celery_broker=redis_url, celery_queues="gpu")
     place.add_job("plain", executor="celery")
     place.add_job("gpu", executor="celery:gpu", max_instances=2)
     place.add_job("other", executor="celery:gpu")

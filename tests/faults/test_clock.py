@@ -63,7 +63,7 @@ def test_jumps_and_sleep_lose_no_fire_time_and_move_no_lead(
     clock.jump(MINUTE)
     wait_until(lambda: len(place.runs(RunState.SUCCEEDED)) > MINUTE)
 
-    clock.jump(-4)
+    clock.jump(-8)  # for twice as long as from one sign of life to the next
     wait_until(lambda: any(member.problem for member in place.processes().values()))
     goes_on(place)
 

@@ -65,13 +65,14 @@ def test_while_nothing_can_be_written_pages_say_so_and_all_goes_on_afterwards(
     dashboard = place.start()
     person = sign_in(dashboard.listens())
     wait_until(lambda: dashboard.get("/healthz")[0] == 200)
-    [long] = place.ask("j", parameters={"seconds": 2})
+    [long] = place.ask("j", task="faults.hold")
     wait_until(lambda: long in place.traces())
     with trouble(place):
         wait_until(lambda: "the scheduler cannot work" in dashboard.said)
         wait_until(lambda: dashboard.get("/healthz")[0] == 503)
         status, page = fetch(person, dashboard.listens() + "/jobs")
         assert (status, "The scheduler is not running" in page) == (200, True), page
+        place.let_go()
         wait_until(lambda: long in place.traces("end"))
         assert place.state(long) == "running"
     wait_until(lambda: place.state(long) == "succeeded")

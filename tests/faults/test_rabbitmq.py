@@ -33,7 +33,7 @@ def rabbitmq_url() -> Iterator[str]:
 def test_runs_are_executed_once_and_end_with_their_worker(
     make_place: Callable[..., Place], rabbitmq_url: str
 ) -> None:
-    place = make_place(celery_broker=rabbitmq_url, lease_seconds=2, shutdown_grace=1)
+    place = make_place(celery_broker=rabbitmq_url, shutdown_grace=1)
     place.add_job("a", executor="celery")
     worker = ready(place.start_worker("--concurrency", "1"))
     place.start()

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING
 
-from tests.factories import wait_until
+from tests.factories import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ def test_who_asks_is_told_while_nothing_can_be_scheduled(
     wait_until(lambda: dashboard.get("/healthz")[0] == 200)
     name = place.database.engine.url.database
     assert name is not None
-    other = sqlite3.connect(name, isolation_level=None)
+    other = sqlite3.connect(name, isolation_level=None, timeout=PATIENCE)
     other.execute("BEGIN IMMEDIATE")
     wait_until(lambda: dashboard.get("/healthz")[0] == 503)
     told = json.loads(dashboard.get("/healthz")[1])
