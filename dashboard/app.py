@@ -98,6 +98,7 @@ class Dashboard:
             wake=runtime.wake,
             process=runtime.scheduler.identity.process,
             recorder_backlog=lambda: runtime.recorder.backlog,
+            problem=lambda: runtime.problem,
             load_problems=tuple(runtime.load_problems),
             user=self._user,
             sign_in_url=self._sign_in_url,

@@ -67,6 +67,11 @@ class Runtime:
         if self.host is not None:
             self.host.start()
 
+    @property
+    def problem(self) -> str | None:
+        """What keeps this process from its work, for people to see."""
+        return self.scheduler.problem or self.recorder.trouble.problem
+
     def wake(self) -> None:
         """Let the schedulers look at the database at once."""
         self.scheduler.wakeup()
@@ -128,19 +133,20 @@ def make_runtime(settings: Settings, host: BaseScheduler | None = None) -> Runti
     presence = Presence(
         database, identity, ProcessKind.DASHBOARD, seconds=settings.lease_seconds, version=version
     )
-    presence.tell(lambda: scheduler.problem)
     listener = Listener(database, scheduler.wakeup)
     alerting = Alerting(
         database,
         settings,
         identity.process,
         status=partial(scheduler_status, process=identity.process),
-        works=lambda: scheduler.works and recorder.failing_since is None,
+        works=lambda: scheduler.works and recorder.trouble.since is None,
     )
     follower = None if host is None else HostScheduler(host, database, identity)
-    return Runtime(
+    runtime = Runtime(
         settings, database, recorder, scheduler, presence, listener, alerting, problems, follower
     )
+    presence.tell(lambda: runtime.problem)
+    return runtime
 
 
 def announce_first_account(runtime: Runtime) -> None:

@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
+from dashboard.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ class Worker:
         self._work = work
         self._awake = threading.Event()
         self._stopping = False
-        self._failing = False
+        self._trouble = Trouble(logger, f"{name} fails", over=f"{name} works again")
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -62,17 +62,7 @@ class Worker:
         try:
             wait = self._work()
         except Exception as error:  # noqa: BLE001 -- the thread must live on whatever happens
-            self._note_failure(error)
+            self._trouble.note(error)
             return RETRY
-        if self._failing:
-            logger.warning("%s works again", self.name)
-            self._failing = False
+        self._trouble.end()
         return wait
-
-    def _note_failure(self, error: Exception) -> None:
-        """Say once, not at every try, that it fails and why."""
-        if not self._failing:
-            self._failing = True
-            why = getattr(error, "orig", error)
-            unexpected = None if isinstance(error, SQLAlchemyError) else error
-            logger.error("%s fails, trying again: %s", self.name, why, exc_info=unexpected)

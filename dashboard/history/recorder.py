@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections import deque
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -19,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dashboard.history.writers import WRITERS, finish_runs
 from dashboard.records import Outcome
+from dashboard.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,7 +59,7 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._on_written: Callable[[], None] = lambda: None
         self._held_back = False
-        self.failing_since: datetime | None = None
+        self.trouble = Trouble(logger, "history cannot be written", over="history is written again")
 
     def when_written(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each commit."""
@@ -152,7 +152,7 @@ class Recorder:
             except Exception as error:  # the process would go on without its writer
                 if _will_pass(error):
                     # Nothing is lost as long as we keep the batch.
-                    self._note_failure(error)
+                    self.trouble.note(error)
                     time.sleep(RETRY)
                     continue
                 middle = len(batch) // 2
@@ -167,16 +167,8 @@ class Recorder:
                     return
                 batch = [rest]
             else:
-                if self.failing_since is not None:
-                    logger.warning("history is written again")
-                    self.failing_since = None
+                self.trouble.end()
                 return
-
-    def _note_failure(self, error: Exception) -> None:
-        if self.failing_since is None:
-            self.failing_since = datetime.now(UTC)
-            why = getattr(error, "orig", None) or error
-            logger.warning("history cannot be written, trying again: %s", why)
 
     def _write(self, batch: Sequence[Record | Outcome]) -> None:
         with self._database.write() as session:

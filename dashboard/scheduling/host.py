@@ -21,7 +21,6 @@ from apscheduler.events import EVENT_ALL
 from apscheduler.executors.base import MaxInstancesReachedError
 from apscheduler.jobstores.base import JobLookupError
 from sqlalchemy import delete, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.scheduling.hostjobs import (
     HostKey,
@@ -42,6 +41,7 @@ from dashboard.scheduling.hostruns import (
 from dashboard.scheduling.jobstore import CODE
 from dashboard.storage.db import raise_revision, read_revision
 from dashboard.storage.models import HOST, ID_LENGTH, Audit, Job, Run, RunState
+from dashboard.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,11 @@ class HostScheduler:
         self._changed: set[HostKey] | None = None  # None: any job may have changed
         self._census_due = datetime.now(UTC)
         self._revision = -1
-        self._failing = False
+        self._trouble = Trouble(
+            logger,
+            "the host's scheduler cannot be followed",
+            over="the host's scheduler can be followed again",
+        )
 
     def start(self) -> None:
         """Begin to listen and to look."""
@@ -134,24 +138,15 @@ class HostScheduler:
             try:
                 self._round()
             except Exception as error:  # noqa: BLE001 -- the thread must live on whatever happens
-                self._note_failure(error)
+                self._changed = None  # what was heard is kept until it is written
+                self._trouble.note(error)
             else:
-                if self._failing:
-                    logger.warning("the host's scheduler can be followed again")
-                self._failing = False
+                self._trouble.end()
             if stopping:
                 return
-            if self._heard and not self._failing:
+            if self._heard and self._trouble.since is None:
                 self._wake.set()
             threading.Event().wait(PAUSE_BETWEEN)
-
-    def _note_failure(self, error: Exception) -> None:
-        """Say once, not at every try, what is wrong. What was heard is kept until it is written."""
-        self._changed = None
-        if not self._failing:
-            self._failing = True
-            trace = None if isinstance(error, SQLAlchemyError) else error
-            logger.error("the host's scheduler cannot be followed: %s", error, exc_info=trace)
 
     def _round(self) -> None:
         """Do what people want, then write what the scheduler tells."""

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.history.inserts import insert_for
 from dashboard.scheduling.leader import database_now, is_gone
 from dashboard.storage.models import Process, ProcessKind
+from dashboard.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,10 +68,12 @@ class Presence:
         self._began_at: datetime | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._failing = False
+        self._trouble = Trouble(
+            logger, "the sign of life cannot be written", over="the sign of life is written again"
+        )
 
     def tell(self, problem: Callable[[], str | None]) -> None:
-        """Ask `problem` at each heartbeat what this process cannot reach."""
+        """Ask `problem` at each heartbeat what keeps this process from its work."""
         self._problem = problem
 
     def start(self) -> None:
@@ -113,16 +116,12 @@ class Presence:
             session.execute(delete(Process).where(Process.process == self._identity.process))
 
     def _try(self, act: Callable[[], None]) -> None:
-        """Act on the database; say once, not at every try, that it does not work."""
         try:
             act()
         except SQLAlchemyError as error:
-            if not self._failing:
-                why = getattr(error, "orig", None) or error
-                logger.warning("the sign of life cannot be written, trying again: %s", why)
-            self._failing = True
+            self._trouble.note(error)
         else:
-            self._failing = False
+            self._trouble.end()
 
 
 class Watch:

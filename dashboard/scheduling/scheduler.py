@@ -40,6 +40,7 @@ from dashboard.scheduling.picking import Picker
 from dashboard.scheduling.workforce import Workforce
 from dashboard.settings import PROCESSES, THREADS
 from dashboard.storage.db import announce, raise_revision
+from dashboard.storage.trouble import Trouble
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -89,7 +90,9 @@ class DashboardScheduler(BackgroundScheduler):
         self.identity = identity
         self.settings = settings
         self.leadership = Leadership(identity, seconds=settings.lease_seconds, version=version)
-        self.failing_since: datetime | None = None
+        self.trouble = Trouble(
+            logger, "the scheduler cannot work", over="the scheduler can work again"
+        )
         self._recorder = recorder
         self._schedules = jobstore.ScheduleCache()
         self._backlog = False  # queued runs wait for a free slot
@@ -136,12 +139,12 @@ class DashboardScheduler(BackgroundScheduler):
     def works(self) -> bool:
         """Whether this process leads and its last tick did its work, not long ago."""
         alive = time.monotonic() - self._worked_at < self.settings.lease_seconds + LOOK
-        return self.leadership.leading and self.failing_since is None and alive
+        return self.leadership.leading and self.trouble.since is None and alive
 
     @property
     def problem(self) -> str | None:
         """What keeps runs of this process from starting, for people to see."""
-        return self._clock.problem or self.workforce.problem
+        return self.trouble.problem or self._clock.problem or self.workforce.problem
 
     def wakeup(self) -> None:
         """Look at the database at once."""
@@ -182,16 +185,12 @@ class DashboardScheduler(BackgroundScheduler):
                 wait = max(0.0, began + gap - time.monotonic())
             else:
                 wait = self._until_next()
-        except SQLAlchemyError as error:
-            self._note_failure(str(getattr(error, "orig", error)))
-            return RETRY
         except Exception as error:  # noqa: BLE001 -- the thread must live on whatever happens
-            self._note_failure(repr(error), error)
+            self._hot = True
+            self.trouble.note(error)
             return RETRY
         self._worked_at = time.monotonic()
-        if self.failing_since is not None:
-            logger.warning("the scheduler can work again")
-            self.failing_since = None
+        self.trouble.end()
         return wait
 
     def _stop_cancelled(self, now: float) -> None:
@@ -205,13 +204,6 @@ class DashboardScheduler(BackgroundScheduler):
         for run_id in wanted:
             for executor in busy:
                 executor.stop_run(run_id)
-
-    def _note_failure(self, why: str, error: Exception | None = None) -> None:
-        """Say once, not at every try, that ticks fail and why."""
-        self._hot = True
-        if self.failing_since is None:
-            self.failing_since = datetime.now(UTC)
-            logger.error("the scheduler cannot work, trying again: %s", why, exc_info=error)
 
     def _has_work(self) -> bool:
         """Look, without writing, whether a tick would find something to do."""

@@ -21,6 +21,7 @@ from dashboard.web import filters
 from dashboard.web.access import CSRF_KEY, current_user, current_visit, has_role, may
 from dashboard.web.assets import asset, folder
 from dashboard.web.shell import navigation, scheduler_now, shell, theme
+from dashboard.web.state import dashboard_state
 from dashboard.web.zones import display_zone
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ def live_etag(session: Session) -> str:
     parts = (
         read_revision(session),
         scheduler_now(session).state,
+        dashboard_state().problem(),
         user,
         display_zone().key,
         int(time.time() // REFRESH_SECONDS),

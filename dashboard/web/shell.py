@@ -25,6 +25,7 @@ class Shell:
     """The state of the whole, as one request sees it."""
 
     status: SchedulerStatus
+    problem: str | None  # what keeps this process from its work
     problems: int
     load_problems: int
 
@@ -107,6 +108,7 @@ def shell_of(session: Session) -> Shell:
         problems = known.problems.read(read_revision(session), partial(count_problems, session))
         g.dashboard_shell = Shell(
             status=status,
+            problem=known.problem(),
             problems=problems + (0 if status.alive else 1),
             load_problems=len(known.load_problems),
         )

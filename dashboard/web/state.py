@@ -40,6 +40,8 @@ class DashboardState:
     """The identity of this process, which tells whether it is the one that leads."""
     recorder_backlog: Callable[[], int] = field(default=lambda: 0)
     """How many items of history this process has yet to write."""
+    problem: Callable[[], str | None] = field(default=lambda: None)
+    """What keeps this process from its work; where nothing can be written, only it knows."""
     load_problems: tuple[LoadProblem, ...] = field(default=())
     """Task modules that could not be imported at start."""
     problems: Remembered[int] = field(default_factory=Remembered)

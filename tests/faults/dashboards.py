@@ -167,13 +167,20 @@ class Place:
 
     def traces(self, word: str = "begin") -> list[int]:
         """Return the runs that left this word, in order."""
-        file = self.folder / "traces"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return [int(line.split()[1]) for line in lines if line.startswith(word)]
+        return [run_id for left, run_id, _ in self._traces() if left == word]
 
     def pids(self) -> set[int]:
         """Return the processes that tasks ran in."""
-        return {int(line.split()[2]) for line in (self.folder / "traces").read_text().splitlines()}
+        return {pid for _, _, pid in self._traces()}
+
+    def began_in(self, run_id: int) -> int:
+        """Return the process that a run began in."""
+        return next(pid for _, begun, pid in self._traces() if begun == run_id)
+
+    def _traces(self) -> list[tuple[str, int, int]]:
+        file = self.folder / "traces"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(word, int(run_id), int(pid)) for word, run_id, pid in map(str.split, lines)]
 
     def processes(self) -> dict[int, ProcessRow]:
         """Return the processes that are known to live, by their process id."""

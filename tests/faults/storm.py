@@ -20,18 +20,18 @@ import sys
 import tempfile
 import time
 import uuid
-from collections import Counter
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import select, update
+from sqlalchemy import update
 
-from dashboard.storage.models import ACTIVE, ALL_JOBS, EVER, Job, Run, RunState, RunStats
+from dashboard.storage.models import ACTIVE, Job
 from tests import servers
+from tests.faults.books import Broken, check
 from tests.faults.dashboards import Place, Process
 from tests.faults.proxy import Proxy
 from tests.faults.surroundings import Clock, full, small_disk, write_protected
@@ -42,23 +42,22 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 """Seconds within which runs must go on after a fault."""
 
+DASHBOARDS = (2, 3)
+"""How many dashboards a storm has."""
+
 JOBS = 3
 """Jobs of each executor; each fires every second."""
 
 DISK = 48
 """Megabytes of the disk of a storm on SQLite."""
 
-SECOND = timedelta(seconds=1)
-
-
-class Broken(AssertionError):
-    """A promise was broken; the message says which."""
-
 
 class Storm:
     """One database, some dashboards and workers on it, and what can happen to them."""
 
-    def __init__(self, stack: ExitStack, kind: str, chance: random.Random, *, broker: bool) -> None:
+    def __init__(
+        self, stack: ExitStack, kind: str, chance: random.Random, *, dashboards: int, broker: bool
+    ) -> None:
         self.kind = kind
         self.chance = chance
         self._stack = stack
@@ -84,15 +83,17 @@ class Storm:
         self.executors = ["threads", "processes"] + (["celery"] if self._redis_program else [])
         self.began = datetime.now(UTC).replace(microsecond=0)
         self._add_jobs()
-        self.dashboards = [self.start(), self.start()]
+        self.dashboards = [self.start() for _ in range(dashboards)]
         self.workers = [self.start(worker=True)] if self._redis_program else []
 
     @classmethod
     @contextmanager
-    def brew(cls, kind: str, chance: random.Random, *, broker: bool) -> Iterator[Self]:
+    def brew(
+        cls, kind: str, chance: random.Random, *, dashboards: int, broker: bool
+    ) -> Iterator[Self]:
         """Set everything up, and take it down whatever happened."""
         with ExitStack() as stack:
-            storm = cls(stack, kind, chance, broker=broker)
+            storm = cls(stack, kind, chance, dashboards=dashboards, broker=broker)
             yield storm
 
     def _postgresql(self) -> tuple[str, str]:
@@ -173,14 +174,18 @@ class Storm:
         return "worker" if group is self.workers else "dashboard"
 
     def freeze_the_leader(self) -> str:
-        """Stop the leader for longer than its lease."""
-        pid = self.place.leader()
-        for process in self.dashboards:
-            if process.pid == pid:
+        """Stop the leader for longer than its lease, and each that follows but the last."""
+        stopped = []
+        for _ in self.dashboards[1:]:
+            pid = self.place.leader()
+            leaders = [each for each in self.dashboards if each.pid == pid and each not in stopped]
+            for process in leaders:
                 process.signal(signal.SIGSTOP)
-                self._pause(1.2, 4)
-                process.signal(signal.SIGCONT)
-        return ""
+            stopped += leaders
+            self._pause(1.2, 4)
+        for process in stopped:
+            process.signal(signal.SIGCONT)
+        return f"{len(stopped)} of {len(self.dashboards)}"
 
     def cut_the_network(self) -> str:
         """Break all connections to the database, and let none through for a while."""
@@ -325,46 +330,6 @@ class Storm:
         patience = PATIENCE + 90  # what the broker forgot is sent again after a minute
         self._wait(lambda: not self.place.runs(*ACTIVE), "runs did not end", patience)
 
-    def check(self) -> Counter[str]:
-        """Check every promise; return how many runs ended how."""
-        runs = self.place.runs()
-        self._check_fire_times(runs)
-        self._check_calls(runs)
-        return self._check_statistics(runs)
-
-    def _check_fire_times(self, runs: list[Run]) -> None:
-        moments: dict[str, list[datetime]] = {}
-        for run in runs:
-            moments.setdefault(run.job_id, []).append(run.scheduled_at)
-        for job_id, found in moments.items():
-            expected = [self.began + SECOND * number for number in range(len(found))]
-            if sorted(found) != expected:
-                raise Broken(f"fire times of {job_id} are lost or doubled: {sorted(found)}")
-
-    def _check_calls(self, runs: list[Run]) -> None:
-        begun, ended = Counter(self.place.traces("begin")), Counter(self.place.traces("end"))
-        if twice := [run_id for run_id, times in begun.items() if times > 1]:
-            raise Broken(f"runs were started twice: {twice}")
-        for run in runs:
-            if run.state is RunState.SUCCEEDED and not (begun[run.id] == ended[run.id] == 1):
-                raise Broken(f"run {run.id} has succeeded and was never called")
-            if run.state in {RunState.MISSED, RunState.SKIPPED} and begun[run.id]:
-                raise Broken(f"run {run.id} is {run.state} and was called")
-            if run.state not in {RunState.SUCCEEDED, RunState.INTERRUPTED, RunState.SKIPPED}:
-                raise Broken(f"run {run.id} ended as {run.state}: {run.error_message}")
-
-    def _check_statistics(self, runs: list[Run]) -> Counter[str]:
-        states = Counter(run.state.value for run in runs)
-        with self.place.database.read() as session:
-            rows = session.scalars(
-                select(RunStats).where(RunStats.job_id == ALL_JOBS, RunStats.hour != EVER)
-            ).all()
-        for state in RunState:
-            counted = sum(getattr(row, state.value, 0) for row in rows)
-            if state not in ACTIVE and counted != states[state.value]:
-                raise Broken(f"statistics count {counted} {state} runs, and {states[state]} are")
-        return states
-
 
 def storm(
     kind: str,
@@ -372,6 +337,7 @@ def storm(
     chance: random.Random,
     say: Callable[[str], None],
     *,
+    dashboards: int,
     broker: bool = True,
 ) -> int:
     """Have one storm of some rounds and check the books; return the number of runs.
@@ -379,13 +345,13 @@ def storm(
     Without a broker there are no Celery workers, and it is over sooner: what a broker forgets is
     sent again after a minute only.
     """
-    with Storm.brew(kind, chance, broker=broker) as weather:
+    with Storm.brew(kind, chance, dashboards=dashboards, broker=broker) as weather:
         for process in weather.dashboards:
             process.listens()
         for number in range(1, rounds + 1):
             say(f"  {number:3} {weather.round()}")
         weather.settle()
-        states = weather.check()
+        states = check(weather.place, weather.began)
     say(f"  {sum(states.values())} runs: {dict(states)}")
     return sum(states.values())
 
@@ -407,8 +373,11 @@ def main(arguments: list[str] | None = None) -> int:
     while done < options.rounds:
         kind = kinds[(done // options.a_storm) % len(kinds)]
         rounds = min(options.a_storm, options.rounds - done)
-        print(f"{kind}, rounds {done + 1} to {done + rounds}", flush=True)
-        runs += storm(kind, rounds, chance, lambda line: print(line, flush=True))
+        dashboards = chance.choice(DASHBOARDS)
+        print(f"{kind}, {dashboards} dashboards, rounds {done + 1} to {done + rounds}", flush=True)
+        runs += storm(
+            kind, rounds, chance, lambda line: print(line, flush=True), dashboards=dashboards
+        )
         done += rounds
     print(f"{done} rounds, {runs} runs, no promise broken (seed {options.seed})")
     return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +20,13 @@ from tests.faults.test_away import PASSWORD, fetch, sign_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from urllib.request import OpenerDirector
 
     from tests.faults.dashboards import Place
 
 MEGABYTES = 24
+
+WHY = re.compile("The scheduler cannot work: (database or disk is full|.*readonly|disk I/O error)")
 
 
 @contextmanager
@@ -50,6 +55,13 @@ def disk(tmp_path: Path) -> Iterator[None]:
         yield
 
 
+def shows_why(person: OpenerDirector, address: str) -> bool:
+    """Say whether a page, which tells that no job starts, tells what is wrong with the disk."""
+    status, page = fetch(person, address)
+    assert (status, "The scheduler is not running" in page) == (200, True), page
+    return WHY.search(page) is not None
+
+
 @pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize("trouble", [without_room, read_only])
 def test_while_nothing_can_be_written_pages_say_so_and_all_goes_on_afterwards(
@@ -70,8 +82,8 @@ def test_while_nothing_can_be_written_pages_say_so_and_all_goes_on_afterwards(
     with trouble(place):
         wait_until(lambda: "the scheduler cannot work" in dashboard.said)
         wait_until(lambda: dashboard.get("/healthz")[0] == 503)
-        status, page = fetch(person, dashboard.listens() + "/jobs")
-        assert (status, "The scheduler is not running" in page) == (200, True), page
+        for address in (dashboard.listens() + "/", dashboard.listens() + "/system"):
+            wait_until(partial(shows_why, person, address))
         place.let_go()
         wait_until(lambda: long in place.traces("end"))
         assert place.state(long) == "running"

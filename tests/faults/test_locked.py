@@ -91,7 +91,7 @@ def test_a_lock_is_waited_for_or_tried_again(
         with locked(core):
             scheduler, recorder = core.runtime.scheduler, core.runtime.recorder
             if patience < 1:
-                wait_until(lambda: scheduler.failing_since)
+                wait_until(lambda: scheduler.trouble.since)
 
             def looks_stopped() -> bool:
                 with core.database.read() as session:
@@ -104,7 +104,7 @@ def test_a_lock_is_waited_for_or_tried_again(
             assert scheduler._thread.is_alive()
         wait_until(lambda: not looks_stopped())
         wait_until(lambda: len(core.runs("j2", state=RunState.SUCCEEDED)) >= 3)
-        wait_until(lambda: scheduler.failing_since is None)
+        wait_until(lambda: scheduler.trouble.since is None)
         with patient.write() as session:
             session.execute(update(Job).values(next_run_time=None))
         core.settle()

@@ -16,10 +16,12 @@ def say(line: str) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("kind", "rounds"), [("sqlite", 2), ("postgresql", 3)])
-def test_whatever_goes_wrong_every_fire_time_is_one_run(kind: str, rounds: int) -> None:
+@pytest.mark.parametrize(("kind", "rounds", "dashboards"), [("sqlite", 2, 2), ("postgresql", 3, 3)])
+def test_whatever_goes_wrong_every_fire_time_is_one_run(
+    kind: str, rounds: int, dashboards: int
+) -> None:
     if kind == "postgresql" and servers.find_postgresql() is None:
         unavailable("PostgreSQL")
     seed = random.randrange(10**6)
     say(f"seed {seed}")
-    assert storm(kind, rounds, random.Random(seed), say, broker=False)
+    assert storm(kind, rounds, random.Random(seed), say, dashboards=dashboards, broker=False)

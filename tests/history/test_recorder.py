@@ -318,7 +318,7 @@ class TestStop:
         with failing(database, [OperationalError("x", None, Exception("locked"))] * 100_000):
             recorder.start()
             recorder.emit(line(1))
-            wait_until(lambda: recorder.failing_since)
+            wait_until(lambda: recorder.trouble.since)
             assert not recorder.stop(0.05)
         assert recorder.stop(10)
         assert lines_of(database, 1) == [(1, "hello")]
@@ -369,7 +369,7 @@ class TestTrouble:
             assert left == []
         assert lines_of(database, run_id) == [(1, "hello")]
         assert run_of(database, run_id).state is RunState.SUCCEEDED
-        assert recorder.failing_since is None
+        assert recorder.trouble.since is None
 
     def test_it_says_since_when_it_cannot_write(
         self, database: Database, recorder: Recorder, caplog: pytest.LogCaptureFixture
@@ -377,7 +377,7 @@ class TestTrouble:
         locked = OperationalError("x", None, Exception("database is locked"))
         with failing(database, [locked] * 100_000):
             recorder.emit(line(1))
-            wait_until(lambda: recorder.failing_since)
+            wait_until(lambda: recorder.trouble.since)
             assert recorder.backlog == 1
             assert not recorder.flush(timeout=0.05)
         assert recorder.flush()

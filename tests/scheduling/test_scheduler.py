@@ -451,10 +451,10 @@ class TestTrouble:
             live.make_due(job_id)
             live.runtime.scheduler.wakeup()
             assert failed.wait(PATIENCE)
-            wait_until(lambda: live.runtime.scheduler.failing_since)
+            wait_until(lambda: live.runtime.scheduler.trouble.since)
         live.runtime.scheduler.wakeup()
         wait_until(lambda: live.states(job_id) == ["succeeded"])
-        wait_until(lambda: live.runtime.scheduler.failing_since is None)
+        wait_until(lambda: live.runtime.scheduler.trouble.since is None)
 
     def test_a_failure_is_logged_once_not_at_every_try(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -128,6 +128,21 @@ def test_task_modules_that_failed_are_told_everywhere(site: Site) -> None:
     assert "my/tasks.py SyntaxError: no <such> luck" in words(site.get("/system"), "#tasks")
 
 
+def test_what_keeps_this_process_from_its_work_is_told_by_itself(site: Site) -> None:
+    state = state_of(site)
+    site.add(make_process(state.process, 7, problem="what it told while it could write"))
+    before = site.client.get("/system/pulse", headers=HTMX).headers["ETag"]
+    problem = "The scheduler cannot work: database or <disk> is full."
+    object.__setattr__(state, "problem", lambda: problem)
+    for page in ("/", "/jobs"):
+        assert f"No job starts until it is back. {problem}" in words(site.get(page), ".banner-bad")
+    assert f"{problem} Told by" in words(site.get("/system"), ".banner-warn")
+    answer = site.client.get("/system/pulse", headers=HTMX | {"If-None-Match": before})
+    assert "database or &lt;disk&gt; is full" in answer.text
+    lead(site)
+    assert problem not in words(site.get("/"))
+
+
 def test_the_pulse_brings_the_banners_along(site: Site) -> None:
     answer = site.client.get("/system/pulse", headers=HTMX)
     assert 'id="pulse"' in answer.text

@@ -1,4 +1,4 @@
-"""Two dashboards on the same data: one schedules, the other serves and stands by."""
+"""Several dashboards on the same data: one schedules, the others serve and stand by."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.factories import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.faults.dashboards import Place
+    from tests.faults.dashboards import Place, Process
 
 EVERY_SECOND = {"type": "interval", "seconds": 1}
 
@@ -46,6 +46,24 @@ def check(place: Place, first: datetime) -> None:
     assert {run.id for run in runs if run.state is RunState.SUCCEEDED} <= begun
 
 
+def go_on(place: Place, runs: int = 3) -> None:
+    """Wait until so many more runs have begun."""
+    before = len(place.traces())
+    wait_until(lambda: len(place.traces()) >= before + runs)
+
+
+def stop_the_leader(place: Place, dashboards: dict[int, Process], first: int) -> tuple[int, int]:
+    """Stop whoever leads in the middle of a run, and see that run interrupted; return both."""
+    [run_id] = place.ask("long", first=first, task="faults.hold")
+    wait_until(lambda: run_id in place.traces())
+    leader = place.began_in(run_id)
+    # Stopped inside a transaction, it would keep SQLite locked; PostgreSQL ends that.
+    with place.database.write():
+        dashboards[leader].signal(signal.SIGSTOP)
+    wait_until(lambda: place.state(run_id) == "interrupted")
+    return leader, run_id
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_the_second_serves_and_takes_over_when_the_first_is_killed(
     request: pytest.FixtureRequest, make_place: Callable[..., Place], kind: str
@@ -58,46 +76,43 @@ def test_the_second_serves_and_takes_over_when_the_first_is_killed(
     wait_until(lambda: len(place.traces()) >= 3)
     second = place.start()
     assert second.get("/login")[0] == 200
-    before = len(place.traces())
-    wait_until(lambda: len(place.traces()) >= before + 3)
+    go_on(place)
     assert place.leader() == first.pid
     assert place.pids() == {first.pid}
     first.kill()
     wait_until(lambda: place.leader() == second.pid)
-    before = len(place.traces())
-    wait_until(lambda: len(place.traces()) >= before + 3)
+    go_on(place)
     assert place.pids() == {first.pid, second.pid}
     second.kill()
     check(place, first_fire_time)
 
 
-def test_the_second_takes_over_from_one_that_is_stopped_and_keeps_the_lead(
-    make_place: Callable[..., Place],
+@pytest.mark.parametrize(("kind", "number"), [("sqlite", 2), ("postgresql", 3)])
+def test_leaders_that_are_stopped_are_replaced_and_start_nothing_when_they_go_on(
+    request: pytest.FixtureRequest, make_place: Callable[..., Place], kind: str, number: int
 ) -> None:
-    place = make_place(lease_seconds=2)
+    url = request.getfixturevalue("postgresql_url") if kind == "postgresql" else ""
+    place = make_place(database=url, lease_seconds=2)
     first_fire_time = keep_busy(place)
     place.add_job("long")
-    first = place.start()
-    wait_until(lambda: len(place.traces()) >= 3)
-    second = place.start()
-    second.listens()
-    [run_id] = place.ask("long", task="faults.hold")
-    wait_until(lambda: run_id in place.traces())
-    with place.database.write():  # stopped inside a transaction, it would keep SQLite locked
-        first.signal(signal.SIGSTOP)
-    wait_until(lambda: place.leader() == second.pid)
-    wait_until(lambda: place.state(run_id) == "interrupted")
-    before = len(place.traces())
-    wait_until(lambda: len(place.traces()) >= before + 3)
-    first.signal(signal.SIGCONT)
+    dashboards = {dashboard.pid: dashboard for dashboard in [place.start() for _ in range(number)]}
+    for dashboard in dashboards.values():
+        dashboard.listens()
+    stopped: dict[int, int] = {}  # and the run that each was in the middle of
+    while len(stopped) < number - 1:
+        leader, run_id = stop_the_leader(place, dashboards, first=len(stopped))
+        stopped[leader] = run_id
+        wait_until(lambda: place.leader() not in stopped)
+        go_on(place)
+    for pid in stopped:
+        dashboards[pid].signal(signal.SIGCONT)
     place.let_go()
-    wait_until(lambda: run_id in place.traces("end"))
-    before = len(place.traces())
-    wait_until(lambda: len(place.traces()) >= before + 6)
-    assert place.leader() == second.pid
-    assert place.state(run_id) == "interrupted"
-    assert first.get("/login")[0] == 200
-    for dashboard in (first, second):
+    wait_until(lambda: set(stopped.values()) <= set(place.traces("end")))
+    go_on(place, runs=6)
+    for pid, run_id in stopped.items():
+        assert place.state(run_id) == "interrupted"
+        assert dashboards[pid].get("/login")[0] == 200
+    for dashboard in dashboards.values():
         dashboard.kill()
     check(place, first_fire_time)
 
