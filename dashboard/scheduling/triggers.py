@@ -119,12 +119,34 @@ def unanchored(data: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def says_the_same(data: Mapping[str, Any], stored: Mapping[str, Any], *, timezone: str) -> bool:
+def says_the_same(
+    data: Mapping[str, Any], stored: object, *, timezone: str, stored_timezone: str
+) -> bool:
     """Say whether `data` is the trigger that is `stored`, however a person wrote it.
 
-    Starts that were made up do not count. Raises `Invalid` if `data` is no trigger.
+    Each is read in the zone in force where it names none; starts that were made up do not count.
+    Raises `Invalid` if `data` is no trigger.
     """
-    return load(unanchored(data), timezone=timezone).data == unanchored(stored)
+    given = load(unanchored(data), timezone=timezone)
+    if not isinstance(stored, Mapping):
+        return False
+    try:
+        known = load(unanchored(stored), timezone=stored_timezone)
+    except Invalid:
+        return False
+    return given.data == known.data or (
+        given.timezone == known.timezone
+        and _with_zones(given.data, given.timezone) == _with_zones(known.data, known.timezone)
+    )
+
+
+def _with_zones(data: Mapping[str, Any], timezone: str) -> dict[str, Any]:
+    """Return a trigger's JSON with its zone said by each part that fires, and there alone."""
+    zone = data.get("timezone", timezone)
+    if "triggers" not in data:
+        return {**data, "timezone": zone}
+    plain = {name: value for name, value in data.items() if name != "timezone"}
+    return plain | {"triggers": [_with_zones(part, zone) for part in data["triggers"]]}
 
 
 def require_future(schedule: Schedule, now: datetime, field: str = "trigger") -> datetime:

@@ -87,8 +87,7 @@ def check_change(
         checks.parameters(task, data.get("parameters", kept), job)
     if "trigger" in data:
         finished = job.next_run_time is None and job.paused_at is None
-        readable = isinstance(job.trigger, dict)
-        checks.schedule(data["trigger"], unless=job.trigger if readable and not finished else None)
+        checks.schedule(data["trigger"], unless=None if finished else job)
     if "name" in data:
         checks.run("name", lambda: _name(data["name"]))
     checks.options(data)
@@ -154,18 +153,21 @@ class _Checks:
         kept = job.parameters if job and task and task.name == job.task else {}
         self.run("parameters", lambda: _parameters(task, given, kept, self._settings.vault))
 
-    def schedule(self, data: object, *, unless: Mapping[str, Any] | None = None) -> None:
+    def schedule(self, data: object, *, unless: Job | None = None) -> None:
         """Check the trigger and work out its first fire time from now on.
 
-        One that says the same as `unless` changes nothing. Any other begins anew: a start that was
-        made up for the old one would let an interval of a second wait for the hour it replaces.
+        One that says the same as that of `unless` changes nothing. Any other begins anew: a start
+        that was made up for the old one would let an interval of a second wait for the hour it
+        replaces.
         """
         if not isinstance(data, dict):
             self.complain("trigger", "Choose a trigger.")
             return
         try:
             zone = self._settings.timezone
-            if unless is not None and triggers.says_the_same(data, unless, timezone=zone):
+            if unless is not None and triggers.says_the_same(
+                data, unless.trigger, timezone=zone, stored_timezone=unless.timezone
+            ):
                 return
             schedule = triggers.load(triggers.unanchored(data), timezone=zone)
             schedule = triggers.anchored(schedule, self._now)

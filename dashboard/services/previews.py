@@ -45,7 +45,9 @@ def preview_trigger(
         raise Invalid.one("after", message)
     schedule = triggers.load(triggers.unanchored(data), timezone=timezone)
     job = session.get(Job, job_id) if job_id else None
-    if job is not None and triggers.says_the_same(data, job.trigger, timezone=timezone):
+    if job is not None and triggers.says_the_same(
+        data, job.trigger, timezone=timezone, stored_timezone=job.timezone
+    ):
         schedule = triggers.load(job.trigger, timezone=job.timezone)  # it goes on as it is
 
     def other_jobs(moment: datetime) -> int:

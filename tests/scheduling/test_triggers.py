@@ -20,6 +20,7 @@ from dashboard.scheduling.triggers import (
     from_trigger,
     load,
     require_future,
+    says_the_same,
     unanchored,
 )
 
@@ -303,6 +304,29 @@ def test_anchoring_reaches_into_combinations_and_leaves_the_rest() -> None:
     assert data["jitter"] == 5
     daily = load(DAILY)
     assert anchored(daily, NOW) is daily
+
+
+BERLIN = {"timezone": "Europe/Berlin"}
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "same"),
+    [
+        (DAILY, DAILY, True),
+        (DAILY | {"timezone": "UTC"}, DAILY, False),
+        (DAILY | BERLIN, DAILY, True),
+        (DAILY, DAILY | BERLIN, False),
+        (DAILY, DAILY | {"timezone": "UTC"}, True),
+        ({"type": "or", "triggers": [DAILY], **BERLIN}, {"type": "or", "triggers": [DAILY]}, True),
+        ({"type": "or", "triggers": [DAILY | BERLIN]}, {"type": "or", "triggers": [DAILY]}, True),
+        (DAILY, {"type": "or", "triggers": 5}, False),
+        (DAILY, "unreadable", False),
+    ],
+)
+def test_the_same_trigger_written_otherwise(given: Any, stored: Any, *, same: bool) -> None:
+    """The dashboard's zone is UTC now; it was that of Berlin when the job was saved."""
+    found = says_the_same(given, stored, timezone="UTC", stored_timezone="Europe/Berlin")
+    assert found is same
 
 
 @pytest.mark.parametrize(

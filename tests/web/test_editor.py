@@ -464,6 +464,25 @@ def test_preview_warns_of_a_crowd_but_not_of_oneself(viewer: Person, book: Book)
     assert not soup(answer).select("[data-code]")
 
 
+@pytest.mark.parametrize("zone", [{}, {"timezone": "UTC"}], ids=["no zone", "UTC"])
+def test_preview_of_an_edit_goes_on_as_the_job_does(
+    admin: Person, book: Book, zone: dict[str, str]
+) -> None:
+    hours = {"type": "interval", "hours": 7}
+    job_id = book.add("demo.nothing", trigger=hours | zone)
+    with book.site.database.write() as session:  # it was saved a while ago
+        session.get_one(Job, job_id).trigger = (
+            hours
+            | zone
+            | {
+                "start_date": "2026-01-01T00:07:07+00:00",
+                "anchored": True,
+            }
+        )
+    shown = fire_times(admin.get(f"/jobs/{job_id}/edit"))
+    assert [text.partition(":")[2] for text in shown] == ["07:07 UTC"] * 10
+
+
 def test_preview_of_what_is_wrong_shows_no_fire_times(viewer: Person) -> None:
     answer = preview(viewer, type="cron", hour="25")
     assert fire_times(answer) == []
