@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from dashboard import current_run
+from dashboard.scheduling import executors, workers
 from dashboard.scheduling.executors import ProcessRunExecutor
 from dashboard.services import audit, runs
 from dashboard.storage.models import Run, RunState
@@ -98,24 +100,41 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def workers(core: Core) -> ProcessRunExecutor:
+def worker_pool(core: Core) -> ProcessRunExecutor:
     executor = core.runtime.scheduler.executors["processes"]
     assert isinstance(executor, ProcessRunExecutor)
     return executor
 
 
-def test_a_process_is_killed_with_all_it_started_and_no_other(pool: Core, tmp_path: Path) -> None:
+class Clock:
+    """The monotonic clock of those who wait for workers, which can be put forward."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def test_a_process_is_killed_with_all_it_started_and_no_other(
+    pool: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    for module in (executors, workers):
+        monkeypatch.setattr(module, "time", clock)
     traces, gate = tmp_path / "traces", tmp_path / "gate"
-    other = pool.run_now(pool.add("timeouts.wait", parameters={"file": str(gate)}, timeout=60))
+    other = pool.run_now(pool.add("timeouts.wait", parameters={"file": str(gate)}, timeout=600))
     wait_until(lambda: pool.log(other) == ["begun"])
-    job_id = pool.add("timeouts.family", parameters={"traces": str(traces)}, timeout=1)
-    run = ended(pool, pool.run_now(job_id))
+    job_id = pool.add("timeouts.family", parameters={"traces": str(traces)}, timeout=100)
+    run_id = pool.run_now(job_id)
+    wait_until(lambda: pool.log(run_id) == ["begun"])
+    clock.ahead = 100.0
+    run = ended(pool, run_id)
     assert (run.state, run.error_type) == (RunState.FAILED, "TimeoutError")
-    told = "It ran longer than its timeout of 1 s, so its process was killed."
+    told = "It ran longer than its timeout of 100 s, so its process was killed."
     assert run.error_message == told
     assert run.fingerprint
     assert run.duration is not None
-    assert 1 <= run.duration < PATIENCE
+    assert 100 <= run.duration < 100 + PATIENCE
     assert pool.log(run.id) == ["begun"]
     pids = [int(pid) for pid in traces.read_text().split()]
     assert len(pids) == 3
@@ -125,7 +144,7 @@ def test_a_process_is_killed_with_all_it_started_and_no_other(pool: Core, tmp_pa
     assert (health.consecutive_failures, health.last_error) == (1, f"TimeoutError: {told}")
     gate.touch()
     assert ended(pool, other).state is RunState.SUCCEEDED
-    wait_until(lambda: workers(pool).free == 2)
+    wait_until(lambda: worker_pool(pool).free == 2)
     assert result(pool, "timeouts.shared")[0] not in pids
 
 
@@ -165,7 +184,7 @@ def test_cancelling_kills_the_process(pool: Core, tmp_path: Path, task: str) -> 
     pool.runtime.scheduler.wakeup()
     run = ended(pool, run_id)
     assert (run.state, run.reason) == (RunState.CANCELLED, "Cancelled by otto.")
-    wait_until(lambda: workers(pool).free == 2)
+    wait_until(lambda: worker_pool(pool).free == 2)
     assert result(pool, "timeouts.shared")
 
 
