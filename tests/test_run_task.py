@@ -400,7 +400,7 @@ def test_a_trivial_task_costs_little() -> None:
 
 
 def _seconds_for_a_thousand(sink: Sink) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()  # what this costs, not what others do meanwhile
     for _ in range(1000):
         run_task("it", {}, IDENTITY, sink)
-    return time.perf_counter() - start
+    return time.thread_time() - start
