@@ -66,6 +66,14 @@ class Vault:
         except (InvalidToken, OSError):
             raise SecretUnreadable from None
 
+    def reads(self, token: str) -> bool:
+        """Say whether this was encrypted with the key of this vault."""
+        try:
+            self.decrypt(token)
+        except SecretUnreadable:
+            return False
+        return True
+
     def seal(self, value: Any) -> dict[str, str]:
         """Return a JSON value as an object that stands in its place and tells nothing of it."""
         return {_SEALED: self.encrypt(json.dumps(value))}

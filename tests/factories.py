@@ -30,6 +30,7 @@ from dashboard.storage.models import (
     RunStats,
     RunStep,
 )
+from dashboard.vault import Vault
 from tests.rows import make_run
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ T = TypeVar("T")
 ADMIN = audit.Actor("ann", Role.ADMIN, "192.0.2.7")
 OPERATOR = audit.Actor("otto", Role.OPERATOR, "192.0.2.8")
 VIEWER = audit.Actor("vera", Role.VIEWER, "192.0.2.9")
+
+VAULT = Vault(lambda: "k" * 64)
 
 SECOND = timedelta(seconds=1)
 HOURLY = {"type": "interval", "hours": 1}

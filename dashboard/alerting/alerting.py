@@ -40,7 +40,7 @@ class Alerting:
         works: Callable[[], bool],
     ) -> None:
         """Prepare; `works` says whether the scheduler of this process leads and does its work."""
-        sender = Sender(database, process)
+        sender = Sender(database, process, settings.vault)
         self._senders = [
             Worker(f"alerts-{number}", partial(sender.send_one, 1.0 if number == 1 else HELPERS))
             for number in range(1, SENDERS + 1)

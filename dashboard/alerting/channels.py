@@ -1,6 +1,7 @@
 """Where alerts go: web addresses get JSON, everything else is Apprise's.
 
-A channel's address holds secrets. It is never logged nor shown again: `shown` is what people see.
+A channel's address holds secrets. It is never logged nor shown again: `shown` is what people see,
+and `sealed` is how it is kept.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from dashboard.texts import is_storable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dashboard.vault import Vault
+
 LONGEST = 2000
 
 _PLAIN = frozenset(
@@ -31,6 +34,8 @@ _PLAIN = frozenset(
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}(?=://)")
 
+_MASKED = re.compile(r"… \([0-9a-f]{6}\)$")
+
 _OURS = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})
 """Schemes of Apprise that post to any address; ours does so with more care."""
 
@@ -40,6 +45,8 @@ def check(address: object) -> str:
     if not isinstance(address, str) or not is_storable(address) or not address.isprintable():
         raise ValueError("A channel is an address of printable characters.")
     address = address.strip()
+    if is_masked(address):
+        raise ValueError("This stands for no channel that the rule has; enter the address itself.")
     if len(address) > LONGEST:
         raise ValueError(f"A channel's address has at most {LONGEST:,} characters.")
     scheme = _SCHEME.match(address)
@@ -78,6 +85,16 @@ def shown(address: str) -> str:
             return text
         text += "…" if text.endswith("/") else "/…"
     return f"{text} ({hashlib.sha256(address.encode()).hexdigest()[:6]})"
+
+
+def is_masked(text: str) -> bool:
+    """Say whether this is what `shown` tells of an address, and not the address itself."""
+    return _MASKED.search(text) is not None
+
+
+def sealed(address: str, vault: Vault) -> dict[str, str]:
+    """Return a channel as it is kept: what people may see of it, and its address encrypted."""
+    return {"shown": shown(address), "sealed": vault.encrypt(address)}
 
 
 def send(address: str, payload: dict[str, Any], begin: Callable[[], None]) -> None:

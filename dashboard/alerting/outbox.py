@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import CursorResult, and_, or_, select, text, update
 from sqlalchemy.orm import aliased
 
-from dashboard.alerting.channels import shown
 from dashboard.scheduling.leader import database_now
 from dashboard.storage.models import UNSENT, AlertDelivery, AlertEvent, DeliveryState
 
@@ -42,7 +41,7 @@ class Parcel:
     """One delivery that this process has claimed."""
 
     id: int
-    address: str
+    address: str  # sealed
     payload: dict[str, Any]
     attempts: int  # this one included
 
@@ -57,7 +56,7 @@ def add(
     problem_id: int | None = None,
 ) -> None:
     """Queue a message for every channel of `rule`, in the caller's transaction."""
-    for address in rule.channels:
+    for channel in rule.channels:
         key = uuid.uuid4().hex
         session.add(
             AlertDelivery(
@@ -65,8 +64,8 @@ def add(
                 rule_id=rule.id,
                 problem_id=problem_id,
                 event=event,
-                channel=shown(address),
-                address=address,
+                channel=channel["shown"],
+                address=channel["sealed"],
                 payload={"id": key, **payload},
                 state=WAITING,
                 created_at=now,
@@ -103,7 +102,7 @@ def claim(session: Session, process: str) -> Parcel | None:
         .where(
             or_(earlier.problem_id == AlertDelivery.problem_id, of_many),
             earlier.id < AlertDelivery.id,
-            earlier.address == AlertDelivery.address,
+            earlier.channel == AlertDelivery.channel,
             text(f"earlier.{UNSENT}"),  # letter by letter, as its small index has it
         )
         .exists()

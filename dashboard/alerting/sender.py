@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from dashboard.alerting import channels, outbox
 from dashboard.alerting.post import Undelivered
+from dashboard.vault import SecretUnreadable
 
 if TYPE_CHECKING:
     from dashboard.alerting.outbox import Parcel
     from dashboard.storage.db import Database
+    from dashboard.vault import Vault
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +24,10 @@ class ClaimLost(Exception):
 class Sender:
     """What the sending threads of one process do."""
 
-    def __init__(self, database: Database, process: str) -> None:
+    def __init__(self, database: Database, process: str, vault: Vault) -> None:
         self._database = database
         self._process = process
+        self._vault = vault
 
     def send_one(self, pause: float) -> float:
         """Send what is due first; return the seconds until the next look, `pause` when idle."""
@@ -41,7 +44,8 @@ class Sender:
 
     def _send(self, parcel: Parcel) -> None:
         try:
-            channels.send(parcel.address, parcel.payload, lambda: self._begin(parcel))
+            address = self._address_of(parcel)
+            channels.send(address, parcel.payload, lambda: self._begin(parcel))
         except Undelivered as problem:
             with self._database.write() as session:
                 last = outbox.fail(
@@ -54,6 +58,13 @@ class Sender:
         else:
             with self._database.write() as session:
                 outbox.succeed(session, parcel, self._process)
+
+    def _address_of(self, parcel: Parcel) -> str:
+        """Unseal an address. With another key it is tried again: the right one may come back."""
+        try:
+            return self._vault.decrypt(parcel.address)
+        except SecretUnreadable:
+            raise Undelivered(str(SecretUnreadable("The channel's address"))) from None
 
     def _begin(self, parcel: Parcel) -> None:
         with self._database.write() as session:

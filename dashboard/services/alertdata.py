@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dashboard.storage.models import AlertRule
+    from dashboard.vault import Vault
 
 DEFAULTS: Mapping[str, Any] = {
     "after": 1,
@@ -37,17 +38,19 @@ DAY = 86_400
 SCOPES = '{"all": true}, {"tags": ["…"]} or {"jobs": ["…"]}'
 
 
-def check(data: Mapping[str, Any], rule: AlertRule | None = None) -> dict[str, Any]:
+def check(
+    data: Mapping[str, Any], rule: AlertRule | None = None, *, vault: Vault
+) -> dict[str, Any]:
     """Return the values of a rule's columns: all of a new one's, or those of `rule` that change.
 
-    Raises `Invalid` with every complaint.
+    The addresses of its channels are sealed in the `vault`. Raises `Invalid` with every complaint.
     """
     given = dict(data) if rule is not None else {"name": None, "on": None, **DEFAULTS, **data}
     values: dict[str, Any] = {}
     errors = [
         FieldError(str(name), "A rule has no such field.") for name in given if name not in FIELDS
     ]
-    checks = _checks(list(rule.channels) if rule is not None else [])
+    checks = _checks(rule.channels if rule is not None else [], vault)
     for name, value in given.items():
         if name in checks:
             try:
@@ -62,7 +65,7 @@ def check(data: Mapping[str, Any], rule: AlertRule | None = None) -> dict[str, A
     return values
 
 
-def _checks(known: list[str]) -> dict[str, Callable[[Any], Any]]:
+def _checks(known: list[dict[str, str]], vault: Vault) -> dict[str, Callable[[Any], Any]]:
     return {
         "name": _name,
         "on": _kind,
@@ -70,7 +73,7 @@ def _checks(known: list[str]) -> dict[str, Callable[[Any], Any]]:
         "rate": lambda value: _number(value, 0, 1, above=True),
         "window_seconds": lambda value: _number(value, 1, 31 * DAY),
         "scope": _scope,
-        "channels": lambda value: _channels(value, known),
+        "channels": lambda value: _channels(value, known, vault),
         "notify_recovery": _flag,
         "remind_every_seconds": lambda value: _number(value, 10, 31 * DAY),
         "settle_seconds": lambda value: _required(_number(value, 0, DAY)),
@@ -166,14 +169,17 @@ def _names(value: object) -> list[str]:
     return list(dict.fromkeys(value))
 
 
-def _channels(value: object, known: list[str]) -> list[str]:
-    """Return addresses; a channel as it is `shown` stands for the one that is known already."""
+def _channels(value: object, known: list[dict[str, str]], vault: Vault) -> list[dict[str, str]]:
+    """Return channels as they are kept; one as it is `shown` stands for that which is known."""
     if not isinstance(value, list) or not value:
         raise ValueError("Give at least one channel, for example https://example.com/hook.")
     if len(value) > CHANNELS:
         raise ValueError(f"A rule has at most {CHANNELS} channels.")
-    kept = {channels.shown(address): address for address in known}
+    masked = {each["shown"]: each for each in known if channels.is_masked(each["shown"])}
     found = [
-        kept[one] if isinstance(one, str) and one in kept else channels.check(one) for one in value
+        masked[one]
+        if isinstance(one, str) and one in masked
+        else channels.sealed(channels.check(one), vault)
+        for one in value
     ]
-    return list(dict.fromkeys(found))
+    return list({each["shown"]: each for each in found}.values())

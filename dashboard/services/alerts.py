@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, text, update
 
-from dashboard.alerting import channels, outbox
+from dashboard.alerting import outbox
 from dashboard.alerting.wording import payload_of_test
 from dashboard.errors import Conflict, NotFound
 from dashboard.services import audit
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dashboard.services.audit import Actor
+    from dashboard.vault import Vault
 
 MOST_RULES = 500
 
@@ -49,11 +50,13 @@ def get_rule(session: Session, rule_id: int) -> AlertRule:
     return rule
 
 
-def create_rule(session: Session, data: Mapping[str, Any], *, actor: Actor) -> AlertRule:
+def create_rule(
+    session: Session, data: Mapping[str, Any], *, vault: Vault, actor: Actor
+) -> AlertRule:
     """Add a rule. Raises `Invalid`, `Conflict` when there are too many, `NotAllowed`."""
     with audit.action(session, actor, "alert_rule.add", str(data.get("name") or "")) as entry:
         actor.require(Role.ADMIN)
-        values = check(data)
+        values = check(data, vault=vault)
         if (session.scalar(select(func.count()).select_from(AlertRule)) or 0) >= MOST_RULES:
             raise Conflict(f"There can be at most {MOST_RULES} alert rules.")
         now = datetime.now(UTC)
@@ -73,6 +76,7 @@ def change_rule(
     data: Mapping[str, Any],
     *,
     version: int | None = None,
+    vault: Vault,
     actor: Actor,
 ) -> AlertRule:
     """Change what `data` names. With another condition, what is wrong is told of anew.
@@ -88,7 +92,7 @@ def change_rule(
                 f"The rule “{rule.name}” was changed by somebody else meanwhile. Nothing was saved."
             )
         before = as_noted(rule)
-        values = check(data, rule)
+        values = check(data, rule, vault=vault)
         anew = any(name in CONDITION and getattr(rule, name) != values[name] for name in values)
         for name, value in values.items():
             setattr(rule, name, value)
@@ -148,7 +152,7 @@ def retry_delivery(session: Session, delivery_id: int, *, actor: Actor) -> Alert
 def as_noted(rule: AlertRule) -> dict[str, Any]:
     """Return a rule as the audit log, the API and admins may see it: no secrets of channels."""
     values = {name: getattr(rule, name) for name in FIELDS}
-    shown = [channels.shown(address) for address in rule.channels]
+    shown = [channel["shown"] for channel in rule.channels]
     return values | {"on": rule.on.value, "channels": shown}
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from dashboard.alerting import channels
 from dashboard.durations import read_duration, show_duration
 from dashboard.errors import FieldError, Invalid
 from dashboard.services import alertdata
@@ -16,6 +15,8 @@ from dashboard.storage.models import AlertKind, AlertRule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dashboard.vault import Vault
 
 Texts = dict[str, str]
 
@@ -74,7 +75,7 @@ def new_texts() -> Texts:
 
 def rule_texts(rule: AlertRule) -> Texts:
     """Return what the form of a rule shows: of its channels only what may be seen."""
-    shown = [channels.shown(address) for address in rule.channels]
+    shown = [channel["shown"] for channel in rule.channels]
     values = {name: getattr(rule, name) for name in alertdata.FIELDS}
     return _texts(values | {"on": rule.on.value, "channels": shown})
 
@@ -135,7 +136,7 @@ def field_of(error: FieldError, texts: Texts) -> FieldError:
     return FieldError("names", error.message) if named else error
 
 
-def drafted(texts: Texts, known: AlertRule | None) -> AlertRule:
+def drafted(texts: Texts, known: AlertRule | None, vault: Vault) -> AlertRule:
     """Return the rule that the texts would make, for saying what it would do.
 
     Raises `Invalid`; a name and channels may still be missing.
@@ -146,8 +147,8 @@ def drafted(texts: Texts, known: AlertRule | None) -> AlertRule:
         "channels": data["channels"] or ["https://x.test/"],
     }
     if known is not None:
-        data["channels"] = [channels.shown(address) for address in known.channels]
-    return AlertRule(**alertdata.check(data, known))
+        data["channels"] = [channel["shown"] for channel in known.channels]
+    return AlertRule(**alertdata.check(data, known, vault=vault))
 
 
 def _texts(values: Mapping[str, Any]) -> Texts:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, request, url_for
 
-from dashboard.alerting import channels
 from dashboard.alerting.wording import sentence_of
 from dashboard.errors import Conflict, FieldError, Invalid, by_field
 from dashboard.history.alertlog import read_log
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from flask import Response
     from werkzeug.wrappers import Response as AnyResponse
 
+    from dashboard.vault import Vault
+
 blueprint = Blueprint("alerts", __name__)
 
 STATES = {"claimed": "waiting", "unknown": "in doubt"}
@@ -59,11 +60,12 @@ def index() -> Response:
         rules = alerts.list_rules(session)
         log = read_log(session, before=before)
         silenced = read_problems(session, now).silenced
+    vault = _vault()
     return render(
         "alerts/index.html",
         partial="alerts/_live.html",
         etag=etag,
-        rules=[_row(rule, log.problems) for rule in rules],
+        rules=[_row(rule, log.problems, vault) for rule in rules],
         problems=log.problems,
         names={rule.id: rule.name for rule in rules},
         deliveries=log.deliveries,
@@ -74,7 +76,7 @@ def index() -> Response:
     )
 
 
-def _row(rule: AlertRule, problems: list[Any]) -> dict[str, Any]:
+def _row(rule: AlertRule, problems: list[Any], vault: Vault) -> dict[str, Any]:
     """Return what the page shows of a rule; channels only to admins."""
     return {
         "id": rule.id,
@@ -82,7 +84,11 @@ def _row(rule: AlertRule, problems: list[Any]) -> dict[str, Any]:
         "sentence": sentence_of(rule),
         "enabled": rule.enabled,
         "number": len(rule.channels),
-        "channels": [channels.shown(one) for one in rule.channels] if may("admin") else [],
+        "channels": [
+            {"shown": channel["shown"], "reads": vault.reads(channel["sealed"])}
+            for channel in rule.channels
+            if may("admin")
+        ],
         "open": sum(problem.rule_id == rule.id for problem in problems),
     }
 
@@ -101,7 +107,9 @@ def create() -> AnyResponse:
     texts = posted_texts(request.form)
     try:
         with dashboard_state().change() as session:
-            rule = alerts.create_rule(session, rule_data(texts), actor=current_actor())
+            rule = alerts.create_rule(
+                session, rule_data(texts), vault=_vault(), actor=current_actor()
+            )
     except Invalid as error:
         return _form(texts, None, error.errors, error.status)
     message = f"“{rule.name}” is in force. Send a test to see that it arrives."
@@ -125,7 +133,12 @@ def change(rule_id: int) -> AnyResponse:
     try:
         with dashboard_state().change() as session:
             rule = alerts.change_rule(
-                session, rule_id, rule_data(texts), version=version, actor=current_actor()
+                session,
+                rule_id,
+                rule_data(texts),
+                version=version,
+                vault=_vault(),
+                actor=current_actor(),
             )
     except Invalid as error:
         return _form(texts, _rule(rule_id), error.errors, error.status)
@@ -184,6 +197,10 @@ def retry(delivery_id: int) -> AnyResponse:
     return done(url_for("dashboard.alerts.index"), "It is tried again.", kind="info")
 
 
+def _vault() -> Vault:
+    return dashboard_state().settings.vault
+
+
 def _rule(rule_id: int) -> AlertRule:
     with dashboard_state().database.read() as session:
         return alerts.get_rule(session, rule_id)
@@ -216,6 +233,6 @@ def _form(
 def _summary(texts: Texts, rule: AlertRule | None) -> str | None:
     """Return what the rule would do in words; None while it is not complete."""
     try:
-        return sentence_of(drafted(texts, rule))
+        return sentence_of(drafted(texts, rule, _vault()))
     except Invalid:
         return None

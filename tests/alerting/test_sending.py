@@ -19,7 +19,8 @@ from dashboard.alerting.channels import check, shown
 from dashboard.alerting.sender import Sender
 from dashboard.services import alerts, audit
 from dashboard.storage.models import AlertDelivery, AlertEvent, AlertRule, DeliveryState
-from tests.factories import ADMIN, PATIENCE
+from dashboard.vault import Vault
+from tests.factories import ADMIN, PATIENCE, VAULT
 
 if TYPE_CHECKING:
     from dashboard.storage.db import Database
@@ -38,7 +39,7 @@ def put(
     """Put messages of one problem into the outbox."""
     rule = {"name": "On call", "on": "failing", "channels": list(addresses)}
     with audit.transaction(database) as session:
-        made = alerts.create_rule(session, rule, actor=ADMIN)
+        made = alerts.create_rule(session, rule, vault=VAULT, actor=ADMIN)
         for number, event in enumerate(events):
             payload = {"event": event, "number": number, "message": "It failed.", "url": None}
             payload |= {"job_name": "Nightly", "rule": "On call"}
@@ -55,8 +56,8 @@ def states(database: Database) -> list[str]:
     return [row.state.value for row in rows(database)]
 
 
-def send_all(database: Database, process: str = "p1") -> None:
-    while Sender(database, process).send_one(1.0) == 0.0:
+def send_all(database: Database, process: str = "p1", vault: Vault = VAULT) -> None:
+    while Sender(database, process, vault).send_one(1.0) == 0.0:
         pass
 
 
@@ -235,6 +236,32 @@ def test_what_is_shown_of_a_channel(address: str, seen: str) -> None:
     assert shown(address).startswith(seen)
     assert SECRET not in shown(address)
     assert shown(address) != shown(address + "x")
+
+
+def test_secrets_are_sealed_in_the_database(database: Database) -> None:
+    put(database, f"https://hooks.slack.com/services/{SECRET}")
+    with database.read() as session:
+        [rule] = session.scalars(select(AlertRule))
+    kept = [*rule.channels, rows(database)[0].address]
+    assert SECRET not in str(kept)
+
+
+def test_with_another_key_a_channel_waits_and_the_others_go_on(
+    database: Database, receiver: Receiver
+) -> None:
+    put(database, f"{receiver.url}/{SECRET}", problem_id=1)
+    with database.write() as session:
+        lost = Vault(lambda: "lost" * 16).encrypt(f"{receiver.url}/{SECRET}")
+        session.execute(update(AlertDelivery).values(address=lost))
+    put(database, receiver.url, problem_id=2)
+    send_all(database)
+    assert states(database) == ["waiting", "sent"]
+    told = rows(database)[0].error or ""
+    assert told.startswith("The channel's address cannot be read: it was stored with another key")
+    let_time_pass(database)
+    send_all(database, vault=Vault(lambda: "lost" * 16))
+    assert states(database) == ["sent", "sent"]
+    assert len(receiver.requests) == 2
 
 
 def test_secrets_are_in_no_log_and_no_error(

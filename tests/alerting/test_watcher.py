@@ -27,7 +27,7 @@ from dashboard.storage.models import (
     SchedulerLife,
     Silence,
 )
-from tests.factories import ADMIN, new_run
+from tests.factories import ADMIN, VAULT, new_run
 from tests.rows import make_job
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class Scene:
     def rule(self, **data: Any) -> AlertRule:
         defaults = {"name": "On call", "on": "failing", "channels": ["https://example.com/hook"]}
         with audit.transaction(self.database) as session:
-            rule = alerts.create_rule(session, defaults | data, actor=ADMIN)
+            rule = alerts.create_rule(session, defaults | data, vault=VAULT, actor=ADMIN)
             rule.created_at = BEGIN - timedelta(days=1)
             return rule
 
     def change(self, rule: AlertRule, **data: Any) -> None:
         with audit.transaction(self.database) as session:
-            alerts.change_rule(session, rule.id, data, actor=ADMIN)
+            alerts.change_rule(session, rule.id, data, vault=VAULT, actor=ADMIN)
 
     def add(self, *rows: Any) -> None:
         with self.database.write() as session:

@@ -36,7 +36,7 @@ def add_rule(place: Place, receiver: Receiver, **values: Any) -> AlertRule:
     """Add a rule in which time passes faster than people may ask for."""
     data = {"name": "On call", "on": "failing", "channels": [receiver.url]}
     with audit.transaction(place.database) as session:
-        rule = alerts.create_rule(session, data, actor=ADMIN)
+        rule = alerts.create_rule(session, data, vault=place.settings.vault, actor=ADMIN)
         for name, value in values.items():
             setattr(rule, name, value)
         return rule

@@ -83,6 +83,7 @@ class Site:
 def open_site(database: Database, settings: Settings, role: Role = Role.ADMIN) -> Iterator[Site]:
     """Serve the pages over a database, to somebody with this role."""
     woken: list[str] = []
+    settings.prepare_data_folder()
     state = DashboardState(settings=settings, database=database, wake=lambda: woken.append("now"))
     with _lent(state) as app:
         site = Site(database, app.test_client(), woken)

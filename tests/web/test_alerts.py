@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from dashboard.services import alerts
 from dashboard.storage.models import (
@@ -18,10 +18,12 @@ from dashboard.storage.models import (
     Role,
     Silence,
 )
+from tests.factories import VAULT
 from tests.rows import make_job
 from tests.web.site import HTMX, buttons, links, parse, words
 
 if TYPE_CHECKING:
+    from dashboard.settings import Settings
     from tests.web.site import Site
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -73,7 +75,7 @@ def delivery(state: DeliveryState, **values: Any) -> AlertDelivery:
     return AlertDelivery(state=state, **(defaults | at | channel | values))
 
 
-def test_a_rule_is_made_shown_in_words_and_changed(site: Site) -> None:
+def test_a_rule_is_made_shown_in_words_and_changed(site: Site, settings: Settings) -> None:
     assert "Nobody is told yet" in words(site.get("/alerts"))
     save(site)
     page = site.get("/alerts")
@@ -88,7 +90,9 @@ def test_a_rule_is_made_shown_in_words_and_changed(site: Site) -> None:
     texts = {"channels": f"{kept}\r\nhttps://example.org/hook", "names": "billing\nmail"}
     save(site, f"/alerts/{rule.id}/edit", version="1", after="1", scope="tags", texts=texts)
     [rule] = rules(site)
-    assert rule.channels == [ADDRESS, "https://example.org/hook"]
+    sealed = [settings.vault.decrypt(channel["sealed"]) for channel in rule.channels]
+    assert sealed == [ADDRESS, "https://example.org/hook"]
+    assert SECRET not in str(rule.channels)
     assert rule.scope == {"tags": ["billing", "mail"]}
     assert "When a job tagged billing or mail has failed." in words(site.get("/alerts"))
     with site.database.read() as session:
@@ -96,6 +100,23 @@ def test_a_rule_is_made_shown_in_words_and_changed(site: Site) -> None:
         noted = session.scalars(changes).all()
     assert [entry.action for entry in noted] == ["alert_rule.add", "alert_rule.change"]
     assert SECRET not in str([entry.detail for entry in noted])
+
+
+def test_a_channel_sealed_with_another_key_says_so_until_it_is_entered_again(
+    site: Site,
+) -> None:
+    save(site)
+    [rule] = rules(site)
+    assert "cannot be read" not in words(site.get("/alerts"))
+    lost = [channel | {"sealed": VAULT.encrypt(ADDRESS)} for channel in rule.channels]
+    with site.database.write() as session:
+        session.execute(update(AlertRule).values(channels=lost))
+    assert "stored with another secret key" in words(site.get("/alerts"))
+    kept = words(site.get(f"/alerts/{rule.id}/edit"), "textarea[name=channels]")
+    save(site, f"/alerts/{rule.id}/edit", version="1", name="Renamed", texts={"channels": kept})
+    assert rules(site)[0].channels == lost, "the right key may come back"
+    save(site, f"/alerts/{rule.id}/edit", version="2")
+    assert "cannot be read" not in words(site.get("/alerts"))
 
 
 def test_a_stale_form_saves_nothing_until_it_is_sent_again(site: Site) -> None:
@@ -133,6 +154,7 @@ def test_a_stale_form_saves_nothing_until_it_is_sent_again(site: Site) -> None:
         ("scope", "nobody", "Must be"),
         ("channels", "", "at least one channel"),
         ("channels", "example.com", "with a scheme"),
+        ("channels", "https://example.com/… (0a1b2c)", "enter the address itself"),
         ("channels", "http://169.254.169.254/", "Link-local"),
         ("channels", "nonsense://x", "does not understand"),
     ],

@@ -76,7 +76,7 @@ def rows() -> list[Any]:
             name="x",
             after=1,
             scope={"tags": [EVIL]},
-            channels=[f"https://example.com/{EVIL}"],
+            channels=[{"shown": f"https://example.com/{EVIL}", "sealed": EVIL}],
             notify_recovery=True,
             settle_seconds=1,
             enabled=True,

@@ -18,7 +18,7 @@ OPEN_PROBLEM = "closed_at IS NULL"
 
 
 class AlertRule(Base):
-    """When to tell whom. `channels` are addresses that hold secrets: see `alerting.channels`."""
+    """When to tell whom. `channels` are `{"shown", "sealed"}`: see `alerting.channels`."""
 
     __tablename__ = "alert_rule"
 
@@ -29,7 +29,7 @@ class AlertRule(Base):
     rate: Mapped[float | None]  # share of runs that failed, above 0 and up to 1
     window_seconds: Mapped[float | None]
     scope: Mapped[dict[str, Any]]  # {"all": true} | {"tags": [...]} | {"jobs": [...]}
-    channels: Mapped[list[str]]
+    channels: Mapped[list[dict[str, str]]]
     notify_recovery: Mapped[bool]
     remind_every_seconds: Mapped[float | None]
     settle_seconds: Mapped[float]  # a problem that comes back within this time is flapping
@@ -77,7 +77,7 @@ class AlertProblem(Base):
 class AlertDelivery(Base):
     """One message to one channel: a row in the transaction that makes it due, then sent.
 
-    `address` is the channel with its secrets, forgotten once it was sent; `channel` is what people
+    `address` is that of the channel, sealed, forgotten once it was sent; `channel` is what people
     may see of it. `key` goes along with the message, so that a receiver can tell a repetition.
     """
 

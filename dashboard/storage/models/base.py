@@ -155,6 +155,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSON,
         list[str]: JSON,
         list[Any]: JSON,
+        list[dict[str, str]]: JSON,
         # SQLite numbers rows by itself only in a column called exactly INTEGER.
         int: BigInteger().with_variant(Integer, "sqlite"),
         float: Float,

@@ -12,6 +12,7 @@ from dashboard.storage.models import ID_LENGTH, AlertKind, Role
 from dashboard.web.access import current_actor, role
 from dashboard.web.api.operations import Made, operation
 from dashboard.web.api.shapes import Asked, without_defaults
+from dashboard.web.state import dashboard_state
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -161,7 +162,8 @@ def index(session: Session) -> RuleList:
 )
 def add(session: Session, body: RuleToAdd) -> Made:
     """Add an alert rule. What is wrong already is told of at once."""
-    rule = alerts.create_rule(session, _given(body), actor=current_actor())
+    vault = dashboard_state().settings.vault
+    rule = alerts.create_rule(session, _given(body), vault=vault, actor=current_actor())
     return Made(Rule.of(rule), url_for("dashboard.api.alerts.show", rule_id=rule.id))
 
 
@@ -180,8 +182,11 @@ def change(session: Session, rule_id: int, body: RuleChange) -> Rule:
     """Change the fields given. With another condition, what is wrong is told of anew."""
     data = _given(body)
     version = data.pop("version", None)
+    vault = dashboard_state().settings.vault
     return Rule.of(
-        alerts.change_rule(session, rule_id, data, version=version, actor=current_actor())
+        alerts.change_rule(
+            session, rule_id, data, version=version, vault=vault, actor=current_actor()
+        )
     )
 
 

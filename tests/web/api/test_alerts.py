@@ -9,6 +9,7 @@ from dashboard.storage.models import Role
 from tests.web.api.program import Program, fields, make_program
 
 if TYPE_CHECKING:
+    from dashboard.settings import Settings
     from tests.web.site import Site
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -37,13 +38,16 @@ def test_a_rule_is_added_read_changed_and_removed(program: Program) -> None:
 
 
 def test_a_channel_as_it_is_answered_stands_for_the_one_that_is_kept(
-    site: Site, program: Program
+    site: Site, program: Program, settings: Settings
 ) -> None:
     made = program.post(PATH, RULE, status=201)
     channels = [*made["channels"], "https://example.org/hook"]
     assert program.patch(f"{PATH}/{made['id']}", {"channels": channels})["channels"] == channels
     with site.database.read() as session:
-        assert alerts.get_rule(session, made["id"]).channels == [HOOK, channels[1]]
+        kept = alerts.get_rule(session, made["id"]).channels
+    assert [settings.vault.decrypt(channel["sealed"]) for channel in kept] == [HOOK, channels[1]]
+    other = program.post(PATH, RULE | {"name": "Other", "channels": [channels[1]]}, status=201)
+    program.patch(f"{PATH}/{other['id']}", {"channels": made["channels"]}, status=422)
 
 
 def test_only_admins_see_channels(site: Site, program: Program) -> None:
