@@ -63,6 +63,15 @@ def test_every_icon_that_is_named_is_in_the_sprite() -> None:
     assert named - set(package["dashboardIcons"]) == set()
 
 
+def test_every_icon_in_the_sprite_is_shown_somewhere() -> None:
+    """By whatever way a page comes to its name; `NAME-filled` is shown by its own name."""
+    package = json.loads((ROOT.parent / "package.json").read_text(encoding="utf-8"))
+    sources = [*FILES, *(ROOT.parent / "dashboard").rglob("*.py"), *folder("static").glob("*.js")]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    written = set(re.findall(r"""["'#]([a-z0-9-]+)["']""", text))
+    assert set(package["dashboardIcons"]) - written == set()
+
+
 def test_scripts_need_no_eval_and_no_inline_code() -> None:
     assert "unsafe" not in POLICY
     for path in folder("static").glob("*.js"):
