@@ -127,15 +127,21 @@ def _duration(seconds: float) -> str:
 
 
 def _day_and_weekday(trigger: FireTimes) -> Iterator[TriggerWarning]:
-    """Warn of fields that both must match, where a crontab line would let either match."""
-    for leaf in _leaves(trigger):
-        if isinstance(leaf, Cron) and any(map(_restricts_days_twice, leaf.patterns)):
-            message = (
-                "Both a day and a day of week are given: it fires only on days that match both."
-                " To fire on either, use a crontab line or “Any of”."
-            )
-            yield TriggerWarning("day_and_weekday", message)
-            return
+    """Say how a day and a day of week go together: fields and crontab lines differ in it."""
+    crons = [leaf for leaf in _leaves(trigger) if isinstance(leaf, Cron)]
+    patterns = [pattern for cron in crons for pattern in cron.patterns]
+    if any(map(_restricts_days_twice, patterns)):
+        message = (
+            "Both a day and a day of week are given: it fires only on days that match both."
+            " To fire on either, use a crontab line or “Any of”."
+        )
+        yield TriggerWarning("day_and_weekday", message)
+    if any(pattern.either for pattern in patterns):
+        message = (
+            "Both a day and a day of week are given: like any crontab, it fires on days that match"
+            " either. To fire only on days that match both, use Cron instead."
+        )
+        yield TriggerWarning("day_and_weekday", message)
 
 
 def _restricts_days_twice(pattern: CronPattern) -> bool:

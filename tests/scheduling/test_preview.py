@@ -209,12 +209,21 @@ def test_does_not_warn_when_a_run_is_over_in_time() -> None:
     assert warned({"type": "interval", "seconds": 5}, usual_duration=5) == {}
 
 
+CODE = "day_and_weekday"
+
+
 def test_warns_that_day_and_weekday_must_both_match() -> None:
-    assert warned({"type": "cron", "day": 13, "day_of_week": "fri"}) == {"day_and_weekday": [None]}
+    assert warned({"type": "cron", "day": 13, "day_of_week": "fri"}) == {CODE: [None]}
     assert warned({"type": "cron", "day": "*", "day_of_week": "fri"}) == {}
-    assert warned({"type": "cron", "crontab": "0 0 13 * fri"}) == {}
+    assert "match both." in message({"type": "cron", "day": 13, "day_of_week": "fri"}, CODE)
     part = {"type": "cron", "day": 13, "day_of_week": "fri"}
-    assert warned({"type": "or", "triggers": [DAILY, part, part]}) == {"day_and_weekday": [None]}
+    assert warned({"type": "or", "triggers": [DAILY, part, part]}) == {CODE: [None]}
+
+
+def test_says_that_a_crontab_line_fires_on_either_day() -> None:
+    assert "match either." in message({"type": "cron", "crontab": "0 0 13 * fri"}, CODE)
+    assert warned({"type": "cron", "crontab": "0 0 */2 * fri"}) == {}  # begins with a star
+    assert warned({"type": "cron", "crontab": "0 0 13 * *"}) == {}
 
 
 def test_warns_of_the_busiest_moment() -> None:
