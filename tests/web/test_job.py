@@ -7,7 +7,18 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import event, select
 
-from dashboard.storage.models import Audit, Job, JobHealth, Origin, Role, Run, RunState
+from dashboard.storage.models import (
+    DURATION_BOUNDS,
+    DURATION_COLUMNS,
+    Audit,
+    Job,
+    JobHealth,
+    Origin,
+    Role,
+    Run,
+    RunState,
+    RunStats,
+)
 from dashboard.web.job import Piece, split_notes
 from tests.rows import EPOCH, make_job, make_run
 from tests.web.site import HTMX, Site, buttons, links, open_site, parse, words
@@ -211,6 +222,25 @@ class TestRuns:
         assert titles[2].startswith("Run 3, missed;")
         table = words(page, ".as-table")
         assert "2 failed 2027-03-01 12:00:02 UTC 40 s slower than usual" in table
+
+    @pytest.mark.parametrize(
+        ("counts", "told"),
+        [
+            ({0.25: 20}, "20 runs: 95 % of them took at most 250 ms."),
+            ({0.25: 15, 5: 5}, "20 runs: half of them took at most 250 ms, 95 % at most 5.0 s."),
+            ({0.25: 15, None: 5}, "half of them took at most 250 ms, some more than a day."),
+            ({None: 20}, "more than half of them took more than a day."),
+        ],
+    )
+    def test_a_month_of_durations_in_a_sentence(
+        self, site: Site, counts: dict[float | None, int], told: str
+    ) -> None:
+        add_job(site)
+        columns = dict(zip([*DURATION_BOUNDS, None], DURATION_COLUMNS, strict=True))
+        hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        buckets = {columns[bound]: count for bound, count in counts.items()}
+        site.add(make_run(1), RunStats(job_id="nightly", hour=hour, **buckets))
+        assert told in words(site.get("/jobs/nightly"), ".durations-month")
 
     def test_a_job_that_never_ran_has_an_explanation_instead(self, site: Site) -> None:
         add_job(site)
