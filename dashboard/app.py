@@ -50,7 +50,8 @@ def make_app(runtime: Runtime) -> Flask:
 class Dashboard:
     """The Flask extension: `Dashboard(app)` adds the pages and starts a scheduler beside them.
 
-    Any number of processes may do so: one leads, the others stand by. The app needs a secret key.
+    Any number of processes may do so: one leads, the others stand by. An app without a secret key
+    gets the dashboard's: the tokens of forms are kept in the app's session.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Dashboard:
         if runtime is None:
             runtime = make_runtime(self._settings or load_settings(), self._scheduler)
             if _starting.get():
+                app.secret_key = app.secret_key or runtime.settings.load_secret_key()
                 if self._user is None:
                     announce_first_account(runtime)
                 runtime.start()

@@ -14,7 +14,6 @@ from flask import Flask
 from dashboard import Dashboard
 
 app = Flask(__name__)
-app.secret_key = os.environ.get("SECRET_KEY") or os.urandom(32)
 scheduler = BackgroundScheduler(timezone="UTC")
 
 

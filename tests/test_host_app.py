@@ -22,10 +22,11 @@ from tests.factories import wait_until
 from tests.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from flask.testing import FlaskClient
 
+    from dashboard.runtime import Runtime
     from dashboard.web.state import Granted
 
 
@@ -138,8 +139,8 @@ def test_without_an_address_to_sign_in_at_strangers_are_told(tmp_path: Path) -> 
 def test_create_app_reads_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stops: list[Callable[[float], bool]] = []
-    monkeypatch.setattr("atexit.register", stops.append)
+    started: list[Runtime] = []
+    monkeypatch.setattr("dashboard.app.stop_at_exit", started.append)
     monkeypatch.setenv("DASHBOARD_DATA", str(tmp_path / "data"))
     app = create_app()
     try:
@@ -147,8 +148,9 @@ def test_create_app_reads_the_environment(
         assert (tmp_path / "data" / "dashboard.sqlite").exists()
         assert app.test_client().get("/login").status_code == 200
     finally:
-        for stop in stops:
-            stop(1)
+        [runtime] = started
+        runtime.stop(1)
+        runtime.database.close()
 
 
 def test_the_example_app_shows_the_jobs_of_its_own_scheduler(tmp_path: Path) -> None:
