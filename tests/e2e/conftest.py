@@ -71,9 +71,12 @@ def shown(request: pytest.FixtureRequest) -> Product:
 
 
 @pytest.fixture(scope="session")
-def cookies_of(playwright: Playwright) -> Callable[[str], StorageState]:
-    """Signs in at an address, once: checking a password takes long on purpose."""
-    return functools.cache(lambda url: sign_in(playwright, url))
+def cookies_of(playwright: Playwright) -> Callable[[Product], StorageState]:
+    """Signs in at a dashboard, once: checking a password takes long on purpose.
+
+    Not once at an address, which the next dashboard may have again.
+    """
+    return functools.cache(lambda product: sign_in(playwright, product.url))
 
 
 # -- the browser -----------------------------------------------------------------------------------
@@ -99,13 +102,13 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 def browser_context_args(
     browser_context_args: dict[str, Any],
     shown: Product,
-    cookies_of: Callable[[str], StorageState],
+    cookies_of: Callable[[Product], StorageState],
 ) -> dict[str, Any]:
     """Every window is a signed-in person's, at a desk in Berlin."""
     return {
         **browser_context_args,
         "base_url": shown.url,
-        "storage_state": cookies_of(shown.url),
+        "storage_state": cookies_of(shown),
         "viewport": {"width": 1440, "height": 900},
         "locale": "en-GB",
         "timezone_id": "Europe/Berlin",
@@ -181,10 +184,10 @@ def colleague(
     playwright: Playwright,
     product: Product,
     shown: Product,
-    cookies_of: Callable[[str], StorageState],
+    cookies_of: Callable[[Product], StorageState],
 ) -> Iterator[Colleague]:
     """Somebody else who is signed in; what they add is removed from the shared dashboard."""
-    with Colleague.at(playwright, shown.url, cookies_of(shown.url)) as colleague:
+    with Colleague.at(playwright, shown.url, cookies_of(shown)) as colleague:
         yield colleague
         if shown is product:
             colleague.tidy_up()

@@ -67,10 +67,10 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 @pytest.fixture(scope="module")
 def sights(
-    playwright: Playwright, product: Product, cookies_of: Callable[[str], StorageState]
+    playwright: Playwright, product: Product, cookies_of: Callable[[Product], StorageState]
 ) -> Iterator[dict[str, str]]:
     """Addresses at which there is something to see, texts too long for their places included."""
-    with Colleague.at(playwright, product.url, cookies_of(product.url)) as colleague:
+    with Colleague.at(playwright, product.url, cookies_of(product)) as colleague:
         job = colleague.add("Greetings", tags="mail, nightly", notes="See https://example.com/run.")
         failing = colleague.add(
             f"Failing {LONG}", "tests.fail", **{"parameters.message": f"no file {LONG * 5}"}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Locator, Page, Playwright, StorageState
 
+    from tests.e2e.product import Product
     from tests.receiver import Receiver
 
 
@@ -108,7 +109,7 @@ def test_a_job_that_hangs_should_have_finished(
 def test_a_scheduler_that_was_down_says_what_was_missed(
     page: Page,
     playwright: Playwright,
-    cookies_of: Callable[[str], StorageState],
+    cookies_of: Callable[[Product], StorageState],
     tmp_path: Path,
 ) -> None:
     data = tmp_path / "data"
@@ -116,7 +117,7 @@ def test_a_scheduler_that_was_down_says_what_was_missed(
         crash(data, playwright, cookies_of)
     an_hour_passes(data)
     with running(data) as restarted:
-        for cookie in cookies_of(restarted.url)["cookies"]:
+        for cookie in cookies_of(restarted)["cookies"]:
             page.context.add_cookies(
                 [{"name": cookie["name"], "value": cookie["value"], "url": restarted.url}]
             )
@@ -127,12 +128,13 @@ def test_a_scheduler_that_was_down_says_what_was_missed(
         page.get_by_role("link", name="1 fire time missed").click()
         expect(title(page)).to_have_text("Runs")
         expect(page.get_by_role("row").filter(has_text="Nightly")).to_have_count(1)
+        page.close()  # else it asks on while the server stops
 
 
-def crash(data: Path, playwright: Playwright, cookies_of: Callable[[str], StorageState]) -> None:
+def crash(data: Path, playwright: Playwright, cookies_of: Callable[[Product], StorageState]) -> None:
     """Run a dashboard with a job, and kill it."""
     with running(data) as product:
-        with Colleague.at(playwright, product.url, cookies_of(product.url)) as colleague:
+        with Colleague.at(playwright, product.url, cookies_of(product)) as colleague:
             colleague.add("Nightly", "dashboard.prune")
         product.process.send_signal(signal.SIGKILL)
         product.process.wait()

@@ -105,3 +105,4 @@ def test_a_second_dashboard_stands_by_and_takes_over(
         button(page, "Run now").click()
         button(page.get_by_role("dialog"), "Run now").click()
         expect(runs(page, "succeeded")).to_have_count(2)
+        page.close()  # else it asks on while the server stops

@@ -117,7 +117,8 @@ class TestCreate:
         assert (kept.name, kept.task, kept.parameters) == ("A", "test.count", {"number": 5})
         assert (kept.version, kept.created_by, kept.updated_by) == (1, "ann", "ann")
         assert kept.next_run_time is not None
-        assert before < kept.next_run_time <= before + timedelta(hours=1, seconds=2)
+        after = datetime.now(UTC)
+        assert before < kept.next_run_time <= after + timedelta(hours=1, seconds=1)
         assert job.id == "a"
 
     def test_without_an_id_it_gets_a_free_one_from_its_name(self, office: Office) -> None:
