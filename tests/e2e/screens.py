@@ -21,6 +21,12 @@ def title(page: Page) -> Locator:
     return page.get_by_role("heading", level=1)
 
 
+def expect_page(page: Page, heading: str) -> None:
+    """Wait for a page that somebody is led to, and until its scripts are there to do something."""
+    expect(title(page)).to_have_text(heading)
+    page.wait_for_load_state()
+
+
 def field(page: Page | Locator, label: str) -> Locator:
     """A field by its whole label."""
     return page.get_by_label(label, exact=True)
@@ -37,11 +43,17 @@ def runs(page: Page, state: str = "") -> Locator:
     return table.get_by_role("row").filter(has=page.get_by_role("link")).filter(has_text=state)
 
 
+def follow(link: Locator) -> None:
+    """Click a link, and wait until the scripts of the page it leads to are there."""
+    with link.page.expect_event("load"):
+        link.click()
+
+
 def open_form(page: Page) -> None:
     """Go to the form for a new job, by the way a person takes."""
     page.goto("/jobs")
     button(page, "New job").click()
-    expect(title(page)).to_have_text("New job")
+    expect_page(page, "New job")
 
 
 def previewed(page: Page) -> list[datetime]:
@@ -63,7 +75,7 @@ def tab_to(wanted: Locator) -> None:
 
 def expect_job(page: Page, name: str) -> str:
     """Wait for the page of a job, and return its address."""
-    expect(title(page)).to_have_text(name)
+    expect_page(page, name)
     return urlsplit(page.url).path
 
 

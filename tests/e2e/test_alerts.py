@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.e2e.screens import button, field, title
+from tests.e2e.screens import button, field, follow, title
 from tests.receiver import receiving
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def test_a_rule_is_made_tried_out_and_tells_of_a_job_that_fails(
     job = colleague.add(job_name, "tests.fail", **{"parameters.message": "no <b>paper</b>"})
     with receiving() as receiver:
         page.goto("/alerts")
-        page.get_by_role("link", name="New rule").click()
+        follow(page.get_by_role("link", name="New rule"))
         button(page, "Create rule").click()
         expect(page.get_by_text("A rule needs a name.")).to_be_visible()
         field(page, "Name").fill(job_name)

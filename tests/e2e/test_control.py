@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.e2e.screens import button, runs, title
+from tests.e2e.screens import button, follow, runs, title
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def test_a_run_in_a_process_is_cancelled_at_once(
     job = colleague.add(job_name, "tests.stages", **fields)
     colleague.act(job, "run")
     page.goto(job)
-    runs(page, "Running").get_by_role("link").first.click()
+    follow(runs(page, "Running").get_by_role("link").first)
     expect(page.get_by_text("about to fetch")).to_be_visible()
     button(page, "Cancel").click()
     dialog = page.get_by_role("dialog", name="Cancel run")
@@ -51,7 +51,7 @@ def test_a_failed_run_is_tried_again(page: Page, colleague: Colleague, job_name:
     table = page.get_by_role("table", name="Runs of this job")
     expect(table.get_by_text("It is tried again at")).to_be_visible()
     expect(page.get_by_text("Failing since")).to_have_count(0)
-    runs(page, "Queued").get_by_role("link").first.click()
+    follow(runs(page, "Queued").get_by_role("link").first)
     button(page, "Retry now").click()
     expect(page.get_by_role("region", name="Error")).to_be_visible()
     expect(button(page, "Retry")).to_be_visible()

@@ -12,6 +12,7 @@ from tests.e2e.screens import (
     button,
     expect_job,
     expect_mark,
+    expect_page,
     field,
     keep_mark,
     open_form,
@@ -102,7 +103,7 @@ def test_a_job_is_added_with_the_keyboard_alone(
     page.goto("/jobs")
     tab_to(button(page, "New job"))
     page.keyboard.press("Enter")
-    expect(title(page)).to_have_text("New job")
+    expect_page(page, "New job")
     tab_to(field(page, "Task"))
     page.keyboard.type("tests.greet")
     tab_to(field(page, "Who"))

@@ -131,7 +131,9 @@ def test_a_scheduler_that_was_down_says_what_was_missed(
         page.close()  # else it asks on while the server stops
 
 
-def crash(data: Path, playwright: Playwright, cookies_of: Callable[[Product], StorageState]) -> None:
+def crash(
+    data: Path, playwright: Playwright, cookies_of: Callable[[Product], StorageState]
+) -> None:
     """Run a dashboard with a job, and kill it."""
     with running(data) as product:
         with Colleague.at(playwright, product.url, cookies_of(product)) as colleague:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import expect
 
-from tests.e2e.screens import button, field, runs, title
+from tests.e2e.screens import button, expect_page, field, follow, runs, title
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -48,12 +48,12 @@ def test_a_paused_job_stays_paused_until_it_is_resumed(
     expect(page.get_by_text("Paused by admin")).to_be_visible()
     expect(page.get_by_text("the supplier is on holiday").first).to_be_visible()
 
-    page.get_by_role("link", name="Edit").click()
+    follow(page.get_by_role("link", name="Edit"))
     expect(page.get_by_text("The job is paused")).to_be_visible()
     field(page, "Every").fill("1")
     field(page, "Unit").select_option("seconds")
     button(page, "Save changes").click()
-    expect(title(page)).to_have_text(job_name)
+    expect_page(page, job_name)
     expect(page.get_by_text("Every second").first).to_be_visible()
     expect(page.get_by_text("the supplier is on holiday").first).to_be_visible()
     expect(page.get_by_text("If it were resumed now")).to_be_visible()
@@ -72,7 +72,7 @@ def test_a_failing_job_shows_where_it_failed(
     page.goto(job)
     expect(runs(page, "Failed")).to_have_count(1)
     expect(page.get_by_text("Failing since")).to_be_visible()
-    runs(page, "Failed").get_by_role("link").first.click()
+    follow(runs(page, "Failed").get_by_role("link").first)
     error = page.get_by_role("region", name="Error")
     expect(error).to_contain_text("ValueError")
     expect(error).to_contain_text("the disk is full")
@@ -191,7 +191,7 @@ def test_a_removed_job_is_brought_back_at_once(
     page.goto(colleague.add(job_name))
     button(page, "Remove").click()
     button(page.get_by_role("dialog"), "Remove").click()
-    expect(title(page)).to_have_text("Jobs")
+    expect_page(page, "Jobs")
     expect(page.get_by_role("link", name=job_name)).to_have_count(0)
     button(page.get_by_role("status"), "Undo").click()
     expect(page.get_by_text("is back as it was")).to_be_visible()

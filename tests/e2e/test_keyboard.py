@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
 
-from tests.e2e.screens import title
+from tests.e2e.screens import expect_page, title
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -17,7 +17,7 @@ def test_keys_lead_to_screens_and_tell_of_themselves(page: Page) -> None:
     for keys, screen in (("gr", "Runs"), ("gj", "Jobs")):
         for key in keys:
             page.keyboard.press(key)
-        expect(title(page)).to_have_text(screen)
+        expect_page(page, screen)
     page.keyboard.press("?")
     help_dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
     expect(help_dialog).to_contain_text("Go to Runs")

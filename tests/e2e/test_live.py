@@ -9,7 +9,7 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.screens import button, expect_mark, field, keep_mark, runs, title
+from tests.e2e.screens import button, expect_mark, field, follow, keep_mark, runs, title
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def stages(page: Page, colleague: Colleague, job_name: str, tmp_path: Path) -> P
     job = colleague.add(job_name, "tests.stages", **{"parameters.folder": str(tmp_path)})
     colleague.act(job, "run")
     page.goto(job)
-    runs(page).get_by_role("link").first.click()
+    follow(runs(page).get_by_role("link").first)
     expect(title(page)).to_contain_text(job_name)
     return tmp_path
 
@@ -170,7 +170,7 @@ def test_a_run_that_never_stops_talking_is_cut_and_disturbs_nobody(
     for _ in range(20):
         colleague.act(others, "run")
     page.goto(talker)
-    runs(page).get_by_role("link").first.click()
+    follow(runs(page).get_by_role("link").first)
     log = page.get_by_role("log")
     field(page, "Level").select_option("Warnings and errors")
     expect(log).to_contain_text("190,000 more lines were beyond the limit")

@@ -27,7 +27,7 @@ from dashboard.storage.models import (
     RunStats,
     RunStep,
 )
-from tests.factories import new_run, wait_until
+from tests.factories import PATIENCE, new_run, wait_until
 from tests.rows import EPOCH, make_job
 
 if TYPE_CHECKING:
@@ -283,11 +283,11 @@ class TestFlush:
     def test_does_not_wait_for_company(
         self, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(recorder_module, "LINGER", 60)
-        monkeypatch.setattr(recorder_module, "HOLD_BACK", 60)
+        monkeypatch.setattr(recorder_module, "LINGER", 10 * PATIENCE)
+        monkeypatch.setattr(recorder_module, "HOLD_BACK", 10 * PATIENCE)
         recorder.hold_back(True)
         recorder.emit(line(1))
-        assert recorder.flush(timeout=10)
+        assert recorder.flush(timeout=PATIENCE)
 
 
 class TestStop:
@@ -480,7 +480,7 @@ def test_a_server_that_cuts_all_connections_costs_nothing(
             with database.engine.connect() as connection:
                 connection.execute(
                     text(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
                         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                     )
                 )
@@ -498,7 +498,7 @@ def test_a_server_that_cuts_all_connections_costs_nothing(
     finally:
         stop.set()
         cutting.join()
-    assert recorder.flush(timeout=30)
+    assert recorder.flush(timeout=PATIENCE)
     with database.read() as session:
         assert session.scalar(select(func.count()).select_from(RunLog)) == 400
         assert session.get_one(RunStats, ("a", EPOCH)).succeeded == 20

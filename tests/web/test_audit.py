@@ -20,13 +20,11 @@ from tests.web.site import HTMX, links, words
 if TYPE_CHECKING:
     from tests.web.site import Site
 
-NOW = datetime.now(UTC)
-
 
 def entry(minutes: float = 0, **values: Any) -> Audit:
     """Return an entry of so many minutes ago."""
     given = {
-        "at": NOW - timedelta(minutes=minutes),
+        "at": datetime.now(UTC) - timedelta(minutes=minutes),
         "actor": "ann",
         "address": "192.0.2.7",
         "action": "job.pause",

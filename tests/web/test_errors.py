@@ -66,8 +66,9 @@ class TestList:
 
     def test_cells_lead_to_the_runs_they_count(self, site: Site) -> None:
         site.add(make_job("nightly", name="Nightly report"))
+        now = datetime.now(UTC)
         for number, hours in enumerate((0, 2, 20, 60, 150, 400), start=1):
-            fail(site, number, at=NOW - hours * HOUR)
+            fail(site, number, at=now - hours * HOUR)
         page = site.get("/errors")
         cells = page.select("td.cell")
         assert [cell.get_text(strip=True) for cell in cells] == ["1", "2", "3", "4", "5"]
