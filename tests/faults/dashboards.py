@@ -179,7 +179,8 @@ class Place:
 
     def _traces(self) -> list[tuple[str, int, int]]:
         file = self.folder / "traces"
-        lines = file.read_text().splitlines() if file.exists() else []
+        text = file.read_text() if file.exists() else ""
+        lines = text.rpartition("\n")[0].splitlines()  # whoever writes may be in the middle of one
         return [(word, int(run_id), int(pid)) for word, run_id, pid in map(str.split, lines)]
 
     def processes(self) -> dict[int, ProcessRow]:

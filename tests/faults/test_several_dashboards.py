@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from dashboard.storage.models import RunState
@@ -60,6 +61,7 @@ def stop_the_leader(place: Place, dashboards: dict[int, Process], first: int) ->
     # Stopped inside a transaction, it would keep SQLite locked; PostgreSQL ends that.
     with place.database.write():
         dashboards[leader].signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(leader).status() == psutil.STATUS_STOPPED)
     wait_until(lambda: place.state(run_id) == "interrupted")
     return leader, run_id
 
