@@ -35,6 +35,8 @@ RABBITMQ_SECONDS = 120
 WORKERS = 16
 """Of one test run at most; see the Makefile."""
 
+_given: set[int] = set()
+
 
 class ServerError(Exception):
     """A server does not start; the message holds what it said."""
@@ -186,15 +188,19 @@ def flush_redis(url: str) -> None:
 
 
 def free_port() -> int:
-    """Return a free port that stays free: none that another worker of the test run may be given.
+    """Return a free port that stays free: none that anybody else in the test run may be given.
 
+    Neither another worker, nor who asks next: a server often needs several before it takes any.
     Ports that any connection can be given begin above these, on every system.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     while True:
         port = random.choice(range(20_000 + worker % WORKERS, 32_000, WORKERS))
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
 
 

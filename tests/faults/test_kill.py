@@ -18,7 +18,7 @@ from tests.factories import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.faults.dashboards import Place
+    from tests.faults.dashboards import Place, Process
 
 SECOND = timedelta(seconds=1)
 THREADS = 8
@@ -49,10 +49,7 @@ def test_random_kills_lose_nothing_and_run_nothing_twice(
     place.add_job("asked")
     for turn in range(rounds):
         place.ask("asked", first=turn * 1000, count=300, parameters={"seconds": 0.02})
-        begun = place.traces()
-        dashboard = place.start()
-        while place.traces() == begun:
-            dashboard.listens()
+        dashboard = _start(place)
         time.sleep(chance.uniform(0, 0.8))  # not a wait: the moment of the kill is the test
         dashboard.kill()
     with place.database.write() as session:
@@ -66,6 +63,14 @@ def test_random_kills_lose_nothing_and_run_nothing_twice(
     _check_traces(place, rounds)
     _check_fire_times(place, now)
     dashboard.kill()
+
+
+def _start(place: Place) -> Process:
+    """Start a dashboard and wait until it has begun a run."""
+    begun = place.traces()
+    dashboard = place.start()
+    wait_until(lambda: dashboard.listens() and place.traces() != begun)
+    return dashboard
 
 
 def _check_traces(place: Place, rounds: int) -> None:
