@@ -59,7 +59,8 @@ def stop_the_leader(place: Place, dashboards: dict[int, Process], first: int) ->
     wait_until(lambda: run_id in place.traces())
     leader = place.began_in(run_id)
     # Stopped inside a transaction, it would keep SQLite locked; PostgreSQL ends that.
-    with place.database.write():
+    with place.database.write() as session:
+        session.connection()  # the lock is taken now, not before something is written
         dashboards[leader].signal(signal.SIGSTOP)
         wait_until(lambda: psutil.Process(leader).status() == psutil.STATUS_STOPPED)
     wait_until(lambda: place.state(run_id) == "interrupted")
