@@ -184,7 +184,7 @@ def _watched(plan: Plan, first: float, cpu: float) -> Watched:
         fire = math.floor(since)
         if 0 <= fire < plan.seconds:
             lags.setdefault((number, fire), since - fire)
-    every = list(lags.values())
+    every = list(lags.values()) or [1.0]  # all are missed: a second late, at least
     return Watched(
         missed=plan.jobs * plan.seconds - len(lags),
         lag_p50=percentile(every, 50),
