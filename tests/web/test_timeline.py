@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import time_machine
 from sqlalchemy import event
 
 from dashboard.history.timeline import Day
@@ -106,6 +107,7 @@ class TestPage:
         assert "4 jobs at" in words(site.get("/timeline"))
         assert "2 jobs at" not in words(site.get("/timeline"))
 
+    @time_machine.travel(datetime.now(UTC), tick=False)  # a unit of the picture is half a minute
     def test_downtime_is_shaded_and_told(self, site: Site) -> None:
         life = {"process": "p", "host": "h", "pid": 1, "version": "1"}
         hours = [now() - timedelta(hours=back) for back in (5, 3, 2)]
@@ -120,6 +122,7 @@ class TestPage:
         assert (shade["x"], shade["width"]) == ("375.0", "125.0")
         assert "1 h in which nothing could start" in words(page)
 
+    @time_machine.travel(datetime.now(UTC), tick=False)  # else another day may begin in the middle
     def test_the_calendar_counts_days_and_links_to_their_runs(self, site: Site) -> None:
         hour = now().replace(minute=0, second=0, microsecond=0)
         site.add(RunStats(job_id="", hour=hour, succeeded=7, failed=2, skipped=1, seconds=1.0))
