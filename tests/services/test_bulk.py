@@ -37,8 +37,10 @@ class Office:
         self.settings = settings
 
     def add(self, *ids: str, **values: Any) -> None:
+        soon = datetime.now(UTC) + timedelta(hours=1)
+        values = {"task": "test.count", "next_run_time": soon} | values
         with self.database.write() as session:
-            session.add_all(make_job(each, **({"task": "test.count"} | values)) for each in ids)
+            session.add_all(make_job(each, **values) for each in ids)
 
     def prepare(self, action: str, *ids: str, actor: Actor = ADMIN, **more: Any) -> Bulk:
         with audit.transaction(self.database) as session:

@@ -107,7 +107,7 @@ def test_the_scheduler_its_queue_and_its_problems(site: Site) -> None:
     assert found["apscheduler_scheduler_up", ""] == 0
     lead(site)
     site.add(
-        make_job("a"),
+        make_job("a", next_run_time=NOW + timedelta(hours=1)),
         new_run("a", 1, state=RunState.QUEUED, queued_at=NOW - timedelta(seconds=90)),
         new_run("a", 2, state=RunState.RUNNING, started_at=NOW),
         make_job("late", next_run_time=NOW - timedelta(hours=1)),
