@@ -30,15 +30,8 @@ from dashboard.texts import is_storable
 from dashboard.web.access import current_actor, may, role
 from dashboard.web.filters import absolute, iso
 from dashboard.web.moments import Clock
-from dashboard.web.rendering import (
-    done,
-    draw_macro,
-    live_etag,
-    not_modified,
-    page_before,
-    render,
-    wants_partial,
-)
+from dashboard.web.questions import answer, question
+from dashboard.web.rendering import draw_macro, live_etag, not_modified, render
 from dashboard.web.runs import table_rows
 from dashboard.web.state import dashboard_state
 from dashboard.web.times import CHOICES, read_until
@@ -139,17 +132,7 @@ def show(fingerprint: str) -> Response:
 @role(Role.OPERATOR)
 def ask(fingerprint: str, action: str) -> Response:
     """Ask for the reason, and for what ends it: in the page's dialog, or on a page of its own."""
-    with dashboard_state().database.read() as session:
-        group = get_error(session, fingerprint)
-    return render(
-        "errors/question.html",
-        partial="errors/_question.html",
-        group=group,
-        action=action,
-        choices=CHOICES,
-        longest_reason=errormarks.LONGEST_REASON,
-        in_dialog=wants_partial(),
-    )
+    return _question(fingerprint, action)
 
 
 @blueprint.post("/errors/<fingerprint>/acknowledge")
@@ -167,20 +150,23 @@ def acknowledge(fingerprint: str) -> AnyResponse:
 @role(Role.OPERATOR)
 def ignore(fingerprint: str) -> AnyResponse:
     """Put an error aside for a while."""
-    until = errormarks.Until(
-        at=read_until(request.form, display_zone(), datetime.now(UTC)),
-        times=_number("times"),
-        per_hour=_number("per_hour"),
-    )
-    with dashboard_state().change() as session:
-        group = errormarks.ignore_error(
-            session,
-            fingerprint,
-            until=until,
-            reason=request.form.get("reason"),
-            actor=current_actor(),
+    try:
+        until = errormarks.Until(
+            at=read_until(request.form, display_zone(), datetime.now(UTC)),
+            times=_number("times"),
+            per_hour=_number("per_hour"),
         )
-        return _done(group, "is ignored." if until == errormarks.Until() else "is ignored for now.")
+        with dashboard_state().change() as session:
+            group = errormarks.ignore_error(
+                session,
+                fingerprint,
+                until=until,
+                reason=request.form.get("reason"),
+                actor=current_actor(),
+            )
+    except Invalid as error:
+        return _question(fingerprint, "ignore", error)
+    return _done(group, "is ignored." if until == errormarks.Until() else "is ignored for now.")
 
 
 @blueprint.post("/errors/<fingerprint>/reopen")
@@ -242,11 +228,23 @@ def _draw_row(error: ListedError, ago: tuple[str, ...], onlooker: Onlooker) -> s
     return draw_macro("errors/_row.html", "error_row", error, onlooker)
 
 
+def _question(fingerprint: str, action: str, error: Invalid | None = None) -> Response:
+    with dashboard_state().database.read() as session:
+        group = get_error(session, fingerprint)
+    return question(
+        "errors",
+        error,
+        group=group,
+        action=action,
+        choices=CHOICES,
+        longest_reason=errormarks.LONGEST_REASON,
+    )
+
+
 def _done(group: ErrorGroup, what: str) -> AnyResponse:
-    asked_on_a_page = not wants_partial() and page_before() == request.path
     name = group.error if len(group.error) <= 80 else f"{group.error[:80]}…"  # noqa: PLR2004 -- a toast's worth
     url = url_for("dashboard.errors.show", fingerprint=group.fingerprint)
-    return done(url, f"“{name}” {what}", leave=asked_on_a_page)
+    return answer(url, f"“{name}” {what}")
 
 
 def _number(name: str) -> int | None:

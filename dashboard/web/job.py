@@ -30,14 +30,8 @@ from dashboard.web.access import current_actor, role
 from dashboard.web.audit import JobChange
 from dashboard.web.charts import duration_chart
 from dashboard.web.filters import absolute
-from dashboard.web.rendering import (
-    done,
-    live_etag,
-    not_modified,
-    page_before,
-    render,
-    wants_partial,
-)
+from dashboard.web.questions import answer, question
+from dashboard.web.rendering import done, live_etag, not_modified, render, wants_partial
 from dashboard.web.run_form import given_parameters, may_choose_parameters, run_form
 from dashboard.web.runs import table_rows
 from dashboard.web.state import dashboard_state
@@ -225,33 +219,24 @@ def restore(job_id: str) -> AnyResponse:
 
 
 def _done(job_id: str, message: str) -> AnyResponse:
-    """Answer an action; the page that only asked about it is not worth going back to."""
-    asked_on_a_page = not wants_partial() and page_before() == request.path
-    return done(url_for("dashboard.job.show", job_id=job_id), message, leave=asked_on_a_page)
+    return answer(url_for("dashboard.job.show", job_id=job_id), message)
 
 
 def _question(job_id: str, action: str, error: Invalid | None = None) -> Response:
     with dashboard_state().database.read() as session:
         job = jobs.get_job(session, job_id)
-    in_dialog = wants_partial()
     form = None
-    if action == "run" and not in_dialog:
+    if action == "run" and not wants_partial():
         form = run_form(job, error.errors if error else ())
-    response = render(
-        "job/question.html",
-        partial="job/_question.html",
+    return question(
+        "job",
+        error,
         action=action,
         job=job,
         form=form,
         takes_parameters=may_choose_parameters(job),
         choices=CHOICES,
-        typed=request.form,
-        errors={each.field: [each.message] for each in error.errors} if error else {},
-        in_dialog=in_dialog,
     )
-    if error:
-        response.status_code = error.status
-    return response
 
 
 def _gone(session: Session, job_id: str, error: JobNotFound, etag: str) -> Response:

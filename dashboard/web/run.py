@@ -15,14 +15,8 @@ from dashboard.services import runs
 from dashboard.storage.models import ACTIVE, LARGEST_ID, MOST_COALESCED, PROBLEMS, Role, RunState
 from dashboard.web.access import current_actor, has_role, reach_of, role
 from dashboard.web.job import show_parameters
-from dashboard.web.rendering import (
-    done,
-    live_etag,
-    not_modified,
-    page_before,
-    render,
-    wants_partial,
-)
+from dashboard.web.questions import answer
+from dashboard.web.rendering import done, live_etag, not_modified, render, wants_partial
 from dashboard.web.run_filter import LONGEST_TEXT
 from dashboard.web.runs import delay_of
 from dashboard.web.state import dashboard_state
@@ -174,8 +168,7 @@ def cancel(run_id: int) -> AnyResponse:
         run = runs.cancel_run(session, run_id, actor=current_actor())
         asked = run.state is RunState.RUNNING
     message = f"Run {run_id} is asked to end." if asked else f"Run {run_id} is cancelled."
-    asked_on_a_page = not wants_partial() and page_before() == request.path
-    return done(url_for("dashboard.run.show", run_id=run_id), message, leave=asked_on_a_page)
+    return answer(url_for("dashboard.run.show", run_id=run_id), message)
 
 
 def _attempts(session: Session, detail: RunDetail) -> list[queries.Attempt]:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, request, url_for
 
+from dashboard.errors import Invalid
 from dashboard.services import jobs, silences
 from dashboard.storage.models import Role, Silence
 from dashboard.web.access import current_actor, role
 from dashboard.web.filters import absolute
-from dashboard.web.rendering import done, page_before, render, wants_partial
+from dashboard.web.questions import answer, question
+from dashboard.web.rendering import done
 from dashboard.web.state import dashboard_state
 from dashboard.web.times import CHOICES, read_until
 from dashboard.web.zones import display_zone
@@ -27,17 +29,7 @@ blueprint = Blueprint("silences", __name__)
 @role(Role.OPERATOR)
 def ask(job_id: str, action: str) -> Response:
     """Ask for the reason and the time: in the page's dialog, or on a page of its own."""
-    with dashboard_state().database.read() as session:
-        job = jobs.get_job(session, job_id)
-    return render(
-        "silences/page.html",
-        partial="silences/_question.html",
-        job=job,
-        action=action,
-        choices=CHOICES,
-        longest_reason=silences.LONGEST_REASON,
-        in_dialog=wants_partial(),
-    )
+    return _question(job_id, action)
 
 
 @blueprint.post("/jobs/<job_id>/acknowledge")
@@ -65,19 +57,30 @@ def unsilence(job_id: str) -> AnyResponse:
     return done(url_for("dashboard.job.show", job_id=job_id), message)
 
 
+def _question(job_id: str, action: str, error: Invalid | None = None) -> Response:
+    with dashboard_state().database.read() as session:
+        job = jobs.get_job(session, job_id)
+    return question(
+        "silences",
+        error,
+        job=job,
+        action=action,
+        choices=CHOICES,
+        longest_reason=silences.LONGEST_REASON,
+    )
+
+
 def _silence(job_id: str, kind: Silence) -> AnyResponse:
-    until = read_until(request.form, display_zone(), datetime.now(UTC))
-    act = silences.acknowledge if kind is Silence.ACKNOWLEDGED else silences.snooze
-    with dashboard_state().change() as session:
-        act(
-            session,
-            job_id,
-            reason=request.form.get("reason"),
-            until=until,
-            actor=current_actor(),
-        )
-        name = jobs.get_job(session, job_id).name
+    acknowledged = kind is Silence.ACKNOWLEDGED
+    act = silences.acknowledge if acknowledged else silences.snooze
+    reason = request.form.get("reason")
+    try:
+        until = read_until(request.form, display_zone(), datetime.now(UTC))
+        with dashboard_state().change() as session:
+            act(session, job_id, reason=reason, until=until, actor=current_actor())
+            name = jobs.get_job(session, job_id).name
+    except Invalid as error:
+        return _question(job_id, "acknowledge" if acknowledged else "snooze", error)
     end = f"until {absolute(until)}" if until else "until it recovers"
-    asked_on_a_page = not wants_partial() and page_before() == request.path
     url = url_for("dashboard.job.show", job_id=job_id)
-    return done(url, f"“{name}” is {kind.value} {end}.", leave=asked_on_a_page)
+    return answer(url, f"“{name}” is {kind.value} {end}.")

@@ -233,8 +233,11 @@ class TestMarks:
     )
     def test_what_cannot_be_meant_is_refused(self, site: Site, fields: dict[str, str]) -> None:
         fail(site, 1)
-        answer = site.post("/errors/abc/ignore", in_place=True, **fields)
+        answer = site.post("/errors/abc/ignore", in_place=True, reason="a test", **fields)
         assert answer.status_code == 422
+        page = parse(answer)
+        assert page.select_one(".ask .field-errors")
+        assert page.select_one("[name=reason]")["value"] == "a test"  # type: ignore[index]
         assert group(site).mark is None
 
     def test_viewers_look(self, site: Site) -> None:

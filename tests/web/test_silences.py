@@ -83,10 +83,19 @@ def test_another_failure_is_marked_as_new(site: Site) -> None:
     assert "which is news" in words(site.get("/jobs/nightly"), "#job .banner-info")
 
 
-def test_a_time_that_is_none_is_refused_and_nothing_happens(site: Site) -> None:
-    answer = site.post("/jobs/nightly/snooze", in_place=True, until_time="tomorrowish")
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("action", ["acknowledge", "snooze"])
+def test_a_time_that_is_none_is_told_beside_its_field_and_nothing_happens(
+    site: Site, action: str, in_place: bool
+) -> None:
+    typed = {"reason": "the vendor knows", "until_time": "tomorrowish"}
+    answer = site.post(f"/jobs/nightly/{action}", in_place=in_place, **typed)
     assert answer.status_code == 422
-    assert "“tomorrowish” is no time. Write 90min" in parse(answer).text
+    page = parse(answer)
+    assert "“tomorrowish” is no time. Write 90min" in words(page, ".ask .field-errors")
+    assert {name: page.select_one(f"[name={name}]")["value"] for name in typed} == typed  # type: ignore[index]
+    assert action.capitalize() in words(page, ".ask button[type=submit]")
+    assert (page.select_one("html") is None) is in_place
     with site.database.read() as session:
         assert session.get_one(JobHealth, "nightly").silence is None
 
