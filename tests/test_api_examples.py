@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashboard.services import audit, tokens
+from dashboard.services.status import scheduler_status
 from dashboard.settings import load_settings
 from dashboard.storage.db import Database
 from dashboard.storage.models import Role
 from tests.e2e.product import running
-from tests.factories import ADMIN
+from tests.factories import ADMIN, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,9 +78,15 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         yield product
 
 
+def leads(database: Database) -> bool:
+    with database.read() as session:
+        return scheduler_status(session).alive
+
+
 @pytest.fixture(scope="module")
 def key(product: Product) -> str:
     database = Database(load_settings(data=product.data).database_url)
+    wait_until(lambda: leads(database))  # it listens a moment before
     with audit.transaction(database) as session:
         _token, key = tokens.add_token(session, "deploy", Role.ADMIN, actor=ADMIN)
     database.close()
