@@ -33,6 +33,7 @@ from dashboard.history.jobsearch import REMOVED
 from dashboard.history.verdicts import OVERDUE_AFTER, health_of
 from dashboard.storage.models import (
     ACTIVE_RUN,
+    MISSED_LAST,
     Health,
     Job,
     JobHealth,
@@ -120,7 +121,8 @@ class ListedJob:
     broken_reason: str | None
     tags: str  # as JSON, likewise
     running: bool
-    last_finished_at: datetime | None  # this and all below: None until it has run
+    last_state: RunState | None  # this and all below: None until it has run
+    last_finished_at: datetime | None
     failing_since: datetime | None
     consecutive_failures: int | None
     recent: str | None  # as JSON, likewise
@@ -141,7 +143,9 @@ class ListedJob:
         """Say how the job has been doing; `state:` finds the same."""
         return health_of(
             failing_since=self.failing_since,
-            due=self.due,
+            may_fire=self.paused_at is None and self.broken_reason is None,
+            next_run_time=self.next_run_time,
+            last_state=self.last_state,
             last_finished_at=self.last_finished_at,
             now=now,
         )
@@ -253,8 +257,8 @@ def _is(state: str) -> ColumnElement[bool]:
     unpaused = and_(Job.paused_at.is_(None), working)
     fires = Job.next_run_time.is_not(None)
     healthy = JobHealth.failing_since.is_(None)  # or it has not run yet
-    late = and_(unpaused, Job.next_run_time < bindparam("overdue_before", type_=UtcDateTime()))
-    punctual = or_(~unpaused, ~fires, ~late)
+    unseen = and_(fires, Job.next_run_time < bindparam("overdue_before", type_=UtcDateTime()))
+    late = and_(unpaused, or_(unseen, Job.id.in_(_missed_jobs())))
     meanings: dict[str, ColumnElement[bool]] = {
         JobState.BROKEN: Job.broken_reason.is_not(None),
         JobState.RUNNING: and_(working, Job.id.in_(_running_jobs())),
@@ -263,8 +267,8 @@ def _is(state: str) -> ColumnElement[bool]:
         JobState.FINISHED: and_(unpaused, ~running, ~fires),
         Health.FAILING: Job.id.in_(_failing_jobs()),
         Health.OVERDUE: and_(healthy, late),
-        Health.HEALTHY: and_(healthy, punctual, JobHealth.last_finished_at.is_not(None)),
-        Health.UNKNOWN: and_(healthy, punctual, JobHealth.last_finished_at.is_(None)),
+        Health.HEALTHY: and_(healthy, ~late, JobHealth.last_finished_at.is_not(None)),
+        Health.UNKNOWN: and_(healthy, ~late, JobHealth.last_finished_at.is_(None)),
         REMOVED: false(),  # history.removed lists those
     }
     return meanings[state]
@@ -281,6 +285,10 @@ def _running() -> ColumnElement[bool]:
 
 def _failing_jobs() -> Select[str]:
     return select(JobHealth.job_id).where(JobHealth.failing_since.is_not(None))
+
+
+def _missed_jobs() -> Select[str]:
+    return select(JobHealth.job_id).where(text(f"job_health.{MISSED_LAST}"))
 
 
 def _running_jobs() -> Select[str]:
@@ -380,6 +388,7 @@ _TARGET_COLUMNS = (
 )
 
 _HEALTH_COLUMNS = (
+    JobHealth.last_state,
     JobHealth.last_finished_at,
     JobHealth.failing_since,
     JobHealth.consecutive_failures,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from dashboard.storage.models import Health
+from dashboard.storage.models import Health, RunState
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,10 +26,11 @@ SLOW_AT_LEAST = 5.0
 
 def job_health(job: Job, health: JobHealth | None, now: datetime) -> Health:
     """Say how a job has been doing, from its rows."""
-    stopped = job.paused_at is not None or job.broken_reason is not None
     return health_of(
         failing_since=health.failing_since if health else None,
-        due=None if stopped else job.next_run_time,
+        may_fire=job.paused_at is None and job.broken_reason is None,
+        next_run_time=job.next_run_time,
+        last_state=health.last_state if health else None,
         last_finished_at=health.last_finished_at if health else None,
         now=now,
     )
@@ -38,14 +39,21 @@ def job_health(job: Job, health: JobHealth | None, now: datetime) -> Health:
 def health_of(
     *,
     failing_since: datetime | None,
-    due: datetime | None,
+    may_fire: bool,
+    next_run_time: datetime | None,
+    last_state: RunState | None,
     last_finished_at: datetime | None,
     now: datetime,
 ) -> Health:
-    """Say how a job has been doing; `due` is None while it does not fire."""
+    """Say how a job has been doing; `may_fire` unless it is paused or broken.
+
+    It is overdue when nobody looked at it in time, or its last fire time passed without a start.
+    `history.problems` adds what only rows of runs tell: that one waits for a place for too long.
+    """
     if failing_since is not None:
         return Health.FAILING
-    if due is not None and due < now - OVERDUE_AFTER:
+    unseen = next_run_time is not None and next_run_time < now - OVERDUE_AFTER
+    if may_fire and (unseen or last_state is RunState.MISSED):
         return Health.OVERDUE
     return Health.UNKNOWN if last_finished_at is None else Health.HEALTHY
 

@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from dashboard.history.joblist import COUNTED, ORDERS, ListedJob, list_jobs
 from dashboard.history.jobsearch import STATES, JobSearch
+from dashboard.history.problems import ProblemKind, read_problems
 from dashboard.history.verdicts import OVERDUE_AFTER, job_health
 from dashboard.services.jobs import job_state
 from dashboard.storage.models import Health, Job, JobHealth, JobState, RunState
@@ -68,6 +69,9 @@ def everything(database: Database) -> list[Job]:
         job("failing"),
         job("overdue", next_run_time=LATE),
         job("late but failing", next_run_time=LATE),
+        job("missed"),
+        job("missed and finished", next_run_time=None),
+        job("missed and paused", paused_at=NOW, next_run_time=None),
         job("paused", paused_at=NOW, next_run_time=None),
         job("paused and failing", paused_at=NOW, next_run_time=None),
         job("paused but running", paused_at=NOW, next_run_time=None),
@@ -79,12 +83,15 @@ def everything(database: Database) -> list[Job]:
         job("finished but running", next_run_time=None),
     ]
     failing = {"failing_since": NOW, "consecutive_failures": 3}
+    recent = [[6, "missed", None, NOW.isoformat()]]
+    missed = {"last_state": RunState.MISSED, "last_run_id": 6, "recent": recent}
     add(
         database,
         *jobs,
         health("healthy"),
         health("failing", **failing),
         health("late but failing", **failing),
+        *(health(f"missed{more}", **missed) for more in ("", " and finished", " and paused")),
         health("paused and failing", **failing),
         make_run(1, "running", state=RunState.RUNNING),
         make_run(2, "paused but running", state=RunState.RUNNING),
@@ -118,6 +125,17 @@ class TestStates:
                 assert one.state is job_state(row, running=one.running)
                 kept = session.get(JobHealth, one.id)
                 assert one.health(NOW) is job_health(row, kept, NOW)
+
+    def test_what_is_overdue_is_a_problem_too(
+        self, database: Database, everything: list[Job]
+    ) -> None:
+        del everything
+        with database.read() as session:
+            problems = read_problems(session, NOW).of(ProblemKind.OVERDUE)
+        assert {"overdue", "missed", "missed and finished"} == {*find(database, "state:overdue")}
+        assert {*find(database, "state:overdue")} == (
+            {problem.job_id for problem in problems} - {*find(database, "state:failing")}
+        )
 
     def test_every_state_is_told_apart(self, database: Database, everything: list[Job]) -> None:
         assert {one.id for one in everything} == {

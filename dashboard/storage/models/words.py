@@ -73,7 +73,7 @@ class Health(enum.StrEnum):
 
     HEALTHY = "healthy"
     FAILING = "failing"  # its last run failed or was interrupted
-    OVERDUE = "overdue"  # should have run by now and has not
+    OVERDUE = "overdue"  # should have run by now and has not: see `history.verdicts`
     UNKNOWN = "unknown"  # has not run yet
 
 
