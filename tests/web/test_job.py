@@ -226,9 +226,12 @@ class TestRuns:
     @pytest.mark.parametrize(
         ("counts", "told"),
         [
-            ({0.25: 20}, "20 runs: 95 % of them took at most 250 ms."),
-            ({0.25: 15, 5: 5}, "20 runs: half of them took at most 250 ms, 95 % at most 5.0 s."),
-            ({0.25: 15, None: 5}, "half of them took at most 250 ms, some more than a day."),
+            ({0.25: 20}, "20 runs: 95 % of them stayed within 250 ms."),
+            (
+                {0.25: 15, 5: 5},
+                "20 runs: at least half of them stayed within 250 ms, 95 % within 5.0 s.",
+            ),
+            ({0.25: 15, None: 5}, "half of them stayed within 250 ms, some took more than a day."),
             ({None: 20}, "more than half of them took more than a day."),
         ],
     )
