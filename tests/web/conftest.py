@@ -28,3 +28,4 @@ def _no_ageing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no page be drawn anew only because time has passed between two requests of a test."""
     for module in ("dashboard.web.rendering", "dashboard.web.api.operations"):
         monkeypatch.setattr(f"{module}.REFRESH_SECONDS", 10**12)
+    monkeypatch.setattr("dashboard.web.remembered.SECONDS", 10**12)

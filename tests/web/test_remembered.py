@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from dashboard.web import remembered as remembered_module
 from dashboard.web.remembered import Remembered
 from tests.factories import wait_until
 
@@ -20,7 +21,8 @@ def test_a_change_makes_it_new_at_once() -> None:
     assert [remembered.read(revision, lambda: next(calls)) for revision in (1, 2, 2)] == [0, 1, 1]
 
 
-def test_it_is_computed_anew_although_nothing_changes() -> None:
+def test_it_is_computed_anew_although_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remembered_module, "SECONDS", 0.01)
     remembered, calls = Remembered[int](), count()
     wait_until(lambda: remembered.read(1, lambda: next(calls)) > 0)
 
