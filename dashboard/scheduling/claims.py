@@ -190,12 +190,7 @@ def claim_due(
         busy = active.get(job.id, 0) >= job.max_instances
         following = batch.take(job, fire_times, dropped, following, busy=busy)
         due.more = due.more or (following is not None and following <= now)
-    _insert_on_time(connection, batch.on_time, now, due)
-    _insert(connection, batch.runs, due)
-    if batch.advanced:
-        connection.execute(_ADVANCE, batch.advanced)
-    if batch.counted:
-        connection.execute(_COUNT, batch.counted)
+    _write(connection, batch, due)
     return due
 
 
@@ -297,6 +292,16 @@ def _active_counts(
         values = {"ids": ids, "me": process, "in_flight": in_flight}
         counts |= dict(connection.execute(_ACTIVE_COUNTS, values).all())
     return counts
+
+
+def _write(connection: Connection, batch: _Batch, due: Due) -> None:
+    """Write the runs, which become part of `due`, and how far their jobs have come."""
+    _insert_on_time(connection, batch.on_time, batch.now, due)
+    _insert(connection, batch.runs, due)
+    if batch.advanced:
+        connection.execute(_ADVANCE, batch.advanced)
+    if batch.counted:
+        connection.execute(_COUNT, batch.counted)
 
 
 def _insert_on_time(
