@@ -91,7 +91,9 @@ class Presence:
             self._thread.join(timeout)
 
     def beat(self) -> None:
-        """Say once that this process lives."""
+        """Say once that this process lives, and let nobody who hangs hold the others up."""
+        if ended := self._database.end_hanging():
+            logger.warning("%d transactions in which nothing happened any more were ended", ended)
         problem = self._problem()
         news = self._began_at is None or problem != self._told
         with self._database.write(touch=news) as session:

@@ -44,12 +44,25 @@ PATIENCE = {
 }
 """PostgreSQL's own words for how long, in seconds, a silent server is waited for (the last: ms)."""
 
+APPLICATION = "apscheduler-dashboard"
+"""How PostgreSQL knows our connections, unless the URL says otherwise."""
+
 CHANNEL = "dashboard_wake"
 _ANNOUNCE = text(f"NOTIFY {CHANNEL}")
 
 HANGING = 5.0
 """Seconds, at most, after which PostgreSQL ends a write transaction in which nothing happens: a
 process frozen in the middle of one would keep its locks, and so everybody else, for as long."""
+
+_HANGING = text(
+    """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user
+    AND application_name = current_setting('application_name')
+    AND backend_xid IS NOT NULL AND wait_event = 'ClientRead'
+    AND state_change < clock_timestamp() - make_interval(secs => :seconds)
+    """
+)
 
 BUSY_SECONDS = 15
 """How long a transaction waits for another process's lock before it gives up."""
@@ -109,6 +122,17 @@ class Database:
                 raise_revision(session)
             session.commit()
 
+    def end_hanging(self) -> int:
+        """End what hangs in a write transaction, in whichever process; return how many that were.
+
+        PostgreSQL's own limit, which `write` sets, is not enough: it stops its clock for a message
+        that asks for nothing but to send what is there, and psycopg ends each batch with one.
+        """
+        if self.is_sqlite:
+            return 0
+        with self.engine.connect() as connection:
+            return len(connection.execute(_HANGING, {"seconds": self._hanging}).all())
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -165,7 +189,8 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         options["connect_args"] = {"timeout": BUSY_SECONDS, "check_same_thread": False}
         options["pool_pre_ping"] = False
     elif parsed.drivername == "postgresql+psycopg":
-        options["connect_args"] = {k: v for k, v in PATIENCE.items() if k not in parsed.query}
+        wanted = {"application_name": APPLICATION} | PATIENCE
+        options["connect_args"] = {k: v for k, v in wanted.items() if k not in parsed.query}
     try:
         engine = create_engine(parsed, **options)
     except (ArgumentError, ImportError) as error:

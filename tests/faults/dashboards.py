@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -23,7 +24,6 @@ from tests.factories import PATIENCE, new_run, wait_until
 from tests.rows import make_job
 
 if TYPE_CHECKING:
-    import signal
     from collections.abc import Mapping, Sequence
 
     from dashboard.storage.db import Database
@@ -270,6 +270,17 @@ class Process:
             os.killpg(self.pid, number)
         else:
             os.kill(self.pid, number)
+
+    def freeze(self) -> None:
+        """Stop it until it gets SIGCONT, and wait until all its threads stand still."""
+        self.signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.pid}/task")
+        wait_until(
+            lambda: all(
+                (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+                for thread in threads.iterdir()
+            )
+        )
 
     def kill(self) -> None:
         """End it without a word, and reap it."""

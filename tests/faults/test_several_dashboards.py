@@ -8,7 +8,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from dashboard.storage.models import RunState
@@ -61,8 +60,7 @@ def stop_the_leader(place: Place, dashboards: dict[int, Process], first: int) ->
     # Stopped inside a transaction, it would keep SQLite locked; PostgreSQL ends that.
     with place.database.write() as session:
         session.connection()  # the lock is taken now, not before something is written
-        dashboards[leader].signal(signal.SIGSTOP)
-        wait_until(lambda: psutil.Process(leader).status() == psutil.STATUS_STOPPED)
+        dashboards[leader].freeze()
     wait_until(lambda: place.state(run_id) == "interrupted")
     return leader, run_id
 

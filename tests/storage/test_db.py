@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.exc import DBAPIError, OperationalError, StatementError
 
 from dashboard.errors import Invalid
@@ -261,6 +261,26 @@ def test_the_file_of_a_database_is_its_owners(tmp_path: Path) -> None:
     database.close()
     assert modes["dashboard.sqlite"] == 0o600
     assert set(modes.values()) == {0o600}
+
+
+def test_a_batch_that_hangs_is_ended_by_others(postgresql_url: str, tmp_path: Path) -> None:
+    """PostgreSQL's own limit does not notice it: see `end_hanging`."""
+    settings = load_settings(data=tmp_path, database=postgresql_url)
+    frozen, other = open_database(settings), Database(settings.database_url, hanging=0.1)
+    stranger = create_engine(f"{settings.database_url}?application_name=psql")
+    with frozen.write() as session:
+        session.add(make_job("a"))
+    with stranger.begin() as theirs, pytest.raises(DBAPIError), frozen.write() as hanging:  # noqa: PT012 -- its end raises
+        theirs.execute(text("UPDATE lease SET pid = 1"))
+        change = text("UPDATE job SET name = :name")
+        hanging.execute(change, [{"name": name} for name in "bcd"])
+        assert wait_until(other.end_hanging) == 1
+    assert other.end_hanging() == 0
+    with other.read() as session:
+        assert session.get_one(Job, "a").name == "a"
+    stranger.dispose()
+    frozen.close()
+    other.close()
 
 
 def test_a_transaction_that_hangs_keeps_nobody_for_long(
