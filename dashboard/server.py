@@ -142,16 +142,18 @@ class _Signals:
         self._received.put(number)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the next signal and return whether it came in time."""
+        """Wait for the next signal and return whether it came in time; one that is there has."""
         deadline = math.inf if seconds is None else time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
+        while True:
+            left = max(0.0, deadline - time.monotonic())
             try:
                 # A wait without end would keep Windows from ever delivering the signal.
                 self._received.get(timeout=min(left, 3600))
             except Empty:
-                continue
-            return True
-        return False
+                if not left:
+                    return False
+            else:
+                return True
 
     def during(self, runtime: Runtime, grace: float) -> bool:
         """Stop the runtime within its grace period; False when runs had to be left behind.
