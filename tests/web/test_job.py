@@ -146,6 +146,13 @@ class TestPage:
         for part in ("2027-03-01 12:00:00", "3 failures in a row", "OSError", "never succeeded"):
             assert part in notice
 
+    def test_in_trouble_it_names_who_and_what_helps(self, site: Site) -> None:
+        add_job(site, owner="Team Payments", runbook="https://wiki.example.com/nightly")
+        assert not site.get("/jobs/nightly").select("#job .banner")
+        site.add(make_health(failing_since=EPOCH, failure_run_id=1))
+        notice = words(site.get("/jobs/nightly"), "#job .banner-info")
+        assert notice == "Runbook: https://wiki.example.com/nightly Owner: Team Payments"
+
     def test_what_people_wrote_stays_text(self, site: Site) -> None:
         job_id = HOSTILE.replace("/", "")  # which no id of ours has
         add_job(
