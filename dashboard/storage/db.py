@@ -130,7 +130,7 @@ class Database:
         """
         if self.is_sqlite:
             return 0
-        with self.engine.connect() as connection:
+        with self._writer, self.engine.connect() as connection:  # no process is forked meanwhile
             return len(connection.execute(_HANGING, {"seconds": self._hanging}).all())
 
     def close(self) -> None:
