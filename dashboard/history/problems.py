@@ -20,6 +20,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     union_all,
 )
 
@@ -40,7 +41,7 @@ from dashboard.storage.models import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import ColumnElement, Row, Select
+    from sqlalchemy import BindParameter, ColumnElement, Row, Select, Subquery
     from sqlalchemy.orm import Session
 
 SHOWN = 50
@@ -53,7 +54,7 @@ TOLD = 10_000
 """Problems of a kind that alerts ask about, the oldest first: those stay the same."""
 
 ACTIVE = 2000
-"""Active runs among which alerts look for problems, the oldest first."""
+"""Active runs among which problems are looked for, the oldest first."""
 
 
 class ProblemKind(enum.StrEnum):
@@ -340,10 +341,8 @@ _RUN = (
 )
 
 
-def _runs(condition: str, *more: ColumnElement[bool], by: Any) -> Select[*tuple[Any, ...]]:
-    """Select the oldest runs by a condition that an index has letter by letter, and their jobs."""
-    oldest = select(Run.id).where(text(condition), *more).order_by(by).limit(bindparam("most"))
-    chosen = oldest.subquery()
+def _runs(chosen: Subquery, by: Any) -> Select[*tuple[Any, ...]]:
+    """Select the chosen runs and their jobs."""
     return (
         select(*_COMMON, *_RUN)
         .select_from(chosen)
@@ -355,16 +354,39 @@ def _runs(condition: str, *more: ColumnElement[bool], by: Any) -> Select[*tuple[
     )
 
 
-_RUNS = Run.state == RunState.RUNNING, Run.started_at.is_not(None)
-_RUNNING = _runs(ACTIVE_RUN, *_RUNS, by=Run.started_at)
-_WAITING = _runs(QUEUED_RUN, _READY_AT < _BEFORE, by=_READY_AT)
+def _active(state: RunState, *more: ColumnElement[bool]) -> Select[Any]:
+    """Select runs in this state, letter by letter as the small index over active runs has them."""
+    return select(Run.id).where(text(ACTIVE_RUN), Run.state == state, *more)
+
+
+_MOST: BindParameter[Any] = bindparam("most")
+_BEGUN = _active(RunState.RUNNING, Run.started_at.is_not(None))
+_RUNNING = _runs(_BEGUN.order_by(Run.started_at).limit(_MOST).subquery(), by=Run.started_at)
+# Of a long queue its head tells enough, and costs the same however long the queue is.
+_HEAD = (
+    select(Run.id, _READY_AT.label("ready_at"))
+    .where(text(QUEUED_RUN))
+    .order_by(Run.id)
+    .limit(ACTIVE)
+    .subquery()
+)
+_LATE = select(_HEAD.c.id).where(_HEAD.c.ready_at < _BEFORE).order_by(_HEAD.c.ready_at)
+_WAITING = _runs(_LATE.limit(_MOST).subquery(), by=_READY_AT)
 _OF_RUNS = {ProblemKind.SLOW: _RUNNING, ProblemKind.OVERDUE: _WAITING}
 _ACTIVE = union_all(*(select(runs.subquery()) for runs in (_RUNNING, _WAITING)))
+_ITS = Run.job_id == bindparam("job_id"), Run.not_before.is_(None)
+_ITS_RUNS = union_all(
+    *(
+        select(_active(state, *_ITS).order_by(Run.id).limit(COUNTED).subquery())
+        for state in (RunState.RUNNING, RunState.QUEUED)
+    )
+).subquery()
 _OF_JOB = (
     select(*_WHOLE, *_RUN)
     .select_from(Job)
     .outerjoin(JobHealth, JobHealth.job_id == Job.id)
-    .outerjoin(Run, and_(Run.job_id == Job.id, text(ACTIVE_RUN), Run.not_before.is_(None)))
+    .outerjoin(_ITS_RUNS, true())
+    .outerjoin(Run, Run.id == _ITS_RUNS.c.id)
     .where(Job.id == bindparam("job_id"), _UNPAUSED)
     .order_by(_READY_AT)
     .limit(COUNTED)
