@@ -48,11 +48,10 @@ def run(**options: Any) -> None:
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Data folder (instance).")
 @click.option("--database", help="Database URL (an SQLite file in the data folder).")
-@click.option("--tasks", multiple=True, help="Module or .py file that registers tasks; repeatable.")
+@tasks_option
 @click.option("--shutdown-grace", type=float, help="Seconds that runs get to end at stop (30).")
 def worker(queues: str, concurrency: int | None, **options: Any) -> None:
     """Execute runs as a Celery worker until Ctrl-C or SIGTERM."""
-    options["tasks"] = options["tasks"] or None
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )

@@ -45,6 +45,7 @@ class TestPage:
         page = site.get("/timeline")
         assert "Nothing in this stretch of time" in words(page)
         assert "There was a scheduler all the time." in words(page)
+        assert not page.select(".as-table#runs-table, .as-table#fires-table")
 
     def test_runs_are_links_in_the_lane_of_their_job(self, site: Site) -> None:
         site.add(
