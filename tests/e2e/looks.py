@@ -39,6 +39,7 @@ def hold_still(page: Page) -> None:
             else route.fallback()
         ),
     )
+    expect(page.locator(".htmx-request")).to_have_count(0)  # what was asked for before is there
 
 
 def look(page: Page, scheme: Literal["light", "dark"], width: int) -> None:
