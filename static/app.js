@@ -206,14 +206,15 @@
   // -- actions --------------------------------------------------------------------------------
 
   // Buttons of the form #act say where they go; what they do is answered by a toast, and the live
-  // regions look again.
+  // regions look again. One of them may do so before the answer is there, and take the button away:
+  // htmx drops an answer whose target is gone, and would take the button for it.
   const acting = new WeakSet();
   document.getElementById("act")?.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = event.submitter;
     if (acting.has(button)) return;
     acting.add(button);
-    await htmx.ajax("POST", button.formAction, { source: button, swap: "none" });
+    await htmx.ajax("POST", button.formAction, { source: button, target: "#toasts", swap: "none" });
     acting.delete(button);
     button.closest("[data-toast]")?.remove();
   });
