@@ -16,8 +16,10 @@ from tests.factories import psycopg_url
 from tests.rows import make_job
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.factories import Core
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -66,6 +68,31 @@ def test_a_newer_database_is_refused_and_left_alone(empty: Database) -> None:
         upgrade(empty)
     with empty.read() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+def test_an_older_process_goes_on_while_a_release_adds_to_the_schema(
+    any_core: Core, register: Callable[..., None]
+) -> None:
+    """As the next release will: columns with a default, an index, a table."""
+    register(lambda: None, "test.quick")
+    any_core.add("test.quick", id="a")
+    before = any_core.run_now("a")
+    any_core.tick()
+    any_core.settle()
+    with any_core.database.write(touch=False) as session:
+        for table in sorted(tables(any_core.database)):
+            session.execute(
+                text(f'ALTER TABLE "{table}" ADD COLUMN added INTEGER DEFAULT 7 NOT NULL')
+            )
+        session.execute(text("CREATE INDEX added ON run (added)"))
+        session.execute(text("CREATE TABLE added_table (id INTEGER PRIMARY KEY)"))
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    after = any_core.run_now("a")
+    any_core.tick()
+    any_core.settle()
+    any_core.change("a", notes="changed")
+    assert [any_core.run(run_id).state.value for run_id in (before, after)] == ["succeeded"] * 2
+    assert any_core.job("a").notes == "changed"
 
 
 @pytest.mark.parametrize("empty", ["postgresql"], indirect=True)
