@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +17,11 @@ from sqlalchemy import Text, bindparam, cast, func, literal, or_, select, text, 
 from dashboard.errors import Invalid
 from dashboard.history.health import FinishedRun, count_finished
 from dashboard.history.inserts import ROWS_A_QUERY, batches, insert_for
+from dashboard.scheduling import duetimes
 from dashboard.scheduling.lifecycle import why_finished
-from dashboard.scheduling.wallclock import TICK
 from dashboard.storage.models import (
     ACTIVE_RUN,
     HOST,
-    MOST_COALESCED,
     Job,
     Origin,
     Run,
@@ -35,6 +32,7 @@ from dashboard.texts import storable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from sqlalchemy import Connection, Row
 
@@ -44,9 +42,6 @@ logger = logging.getLogger(__name__)
 
 DUE_A_TICK = 100
 """Jobs looked at in one transaction: some milliseconds, so that free slots do not wait long."""
-
-FIRE_TIMES_A_TICK = 1000
-"""Fire times of one job written in one transaction, which takes no further job after so many."""
 
 JOB_COLUMNS: tuple[Any, ...] = (
     Job.id,
@@ -176,12 +171,12 @@ def claim_due(
     active = _active_counts(connection, [job.id for job in jobs], process, in_flight)
     batch = _Batch(now)
     for job in jobs:
-        if batch.fire_times >= FIRE_TIMES_A_TICK:
+        if batch.fire_times >= duetimes.FIRE_TIMES_A_TICK:
             due.more = True
             break
         until = now if job.end_at is None else min(now, job.end_at)
         try:
-            fire_times, dropped, following = due_fire_times(
+            fire_times, dropped, following = duetimes.due_fire_times(
                 job, schedule_of(job.trigger, job.timezone), until
             )
         except Exception as error:  # noqa: BLE001 -- one bad trigger must not stop all other jobs
@@ -245,43 +240,6 @@ def _as_many_as_wanted(job: Row[Any], runs: list[dict[str, Any]]) -> list[dict[s
         kept.append(run)
         left -= run["state"] is RunState.QUEUED
     return kept
-
-
-def due_fire_times(
-    job: Row[Any], schedule: Schedule, now: datetime
-) -> tuple[list[datetime], list[datetime], datetime | None]:
-    """Return the fire times to write, the earlier ones that one stands for, and the next one."""
-    first = job.next_run_time
-    following = schedule.at_or_after(first + TICK)
-    if following is None or following > now:  # by far the most frequent case
-        return [first], [], _with_jitter(following, schedule)
-    if job.coalesce:
-        last = schedule.last_at_or_before(now, since=first) or first
-        following = schedule.at_or_after(max(last, now) + TICK)
-        return [last], _passed(schedule, first, last), _with_jitter(following, schedule)
-    moments = [first]
-    while following is not None and following <= now and len(moments) < FIRE_TIMES_A_TICK:
-        moments.append(following)
-        following = schedule.at_or_after(following + TICK)
-    if following is not None and following > now:
-        following = _with_jitter(following, schedule)
-    return moments, [], following
-
-
-def _passed(schedule: Schedule, first: datetime, last: datetime) -> list[datetime]:
-    """Return the fire times from `first` until before `last`, the first `MOST_COALESCED`."""
-    passed: list[datetime] = []
-    moment: datetime | None = first
-    while moment is not None and moment < last and len(passed) < MOST_COALESCED:
-        passed.append(moment)
-        moment = schedule.at_or_after(moment + TICK)
-    return passed
-
-
-def _with_jitter(moment: datetime | None, schedule: Schedule) -> datetime | None:
-    if moment is None or not schedule.jitter:
-        return moment
-    return moment + timedelta(seconds=random.uniform(0, schedule.jitter))  # noqa: S311 -- no secret
 
 
 def _active_counts(

@@ -274,13 +274,15 @@ class Process:
     def freeze(self) -> None:
         """Stop it until it gets SIGCONT, and wait until all its threads stand still."""
         self.signal(signal.SIGSTOP)
+        wait_until(self._is_frozen)
+
+    def _is_frozen(self) -> bool:
         threads = Path(f"/proc/{self.pid}/task")
-        wait_until(
-            lambda: all(
-                (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
-                for thread in threads.iterdir()
-            )
-        )
+        try:
+            stats = [(thread / "stat").read_text() for thread in threads.iterdir()]
+        except OSError:  # one has ended meanwhile
+            return False
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
     def kill(self) -> None:
         """End it without a word, and reap it."""

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Text, cast, func, select, update
 
-from dashboard.scheduling import claims, handover
+from dashboard.scheduling import claims, duetimes, handover
 from dashboard.scheduling.jobstore import ScheduleCache
 from dashboard.scheduling.leader import Identity
 from dashboard.scheduling.picking import Picker
@@ -217,7 +217,7 @@ class TestCoalescing:
     def test_off_a_long_row_takes_several_ticks(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(claims, "FIRE_TIMES_A_TICK", 4)
+        monkeypatch.setattr(duetimes, "FIRE_TIMES_A_TICK", 4)
         desk.add(coalesce=False)
         ticks = 1
         while desk.claim(10.5).more:
@@ -253,7 +253,7 @@ class TestCoalescing:
     def test_many_jobs_with_long_rows_take_several_ticks(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch, coalesce: bool
     ) -> None:
-        monkeypatch.setattr(claims, "FIRE_TIMES_A_TICK", 10)
+        monkeypatch.setattr(duetimes, "FIRE_TIMES_A_TICK", 10)
         for number in range(5):
             desk.add(f"j{number}", coalesce=coalesce, first=-number / 10)
         taken = []
