@@ -18,6 +18,7 @@ LOOKS: tuple[tuple[Literal["light", "dark"], int], ...] = (
     ("dark", PHONE),
 )
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+MOVING = "() => document.getAnimations().map((each) => each.effect.target.outerHTML.slice(0, 200))"
 SERIOUS = {"serious", "critical"}
 
 
@@ -43,10 +44,13 @@ def hold_still(page: Page) -> None:
 
 
 def look(page: Page, scheme: Literal["light", "dark"], width: int) -> None:
+    """Show the page so, and all of it at once: a colour that changes has no contrast to measure."""
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     expect(page.locator("html")).to_have_attribute("data-bs-theme", scheme)
     page.evaluate(DRAWN)
+    moving = page.evaluate(MOVING)
+    assert moving == [], "somebody who asked for no motion is shown some"
 
 
 def faults(page: Page) -> set[str]:
