@@ -5,7 +5,8 @@ process that lost it (stopped for a while, cut off) finds out before it can star
 
 Clocks differ between machines, jump, and stand still while a machine sleeps. So how long a lease
 has not been renewed is told by the monotonic clock of whoever wants it. The times in the row are
-the database's own; they are for people, and for a process that has just started.
+the database's own; they are for people, and for a process that has just started and finds the
+lease of another machine.
 """
 
 from __future__ import annotations
@@ -170,17 +171,24 @@ class Leadership:
         Its holder is lost if it was watched for the length of the lease and did not renew it. After
         a pause in watching (this process was frozen, the database away) it gets the whole time.
         """
-        now, first_look = time.monotonic(), self._seen is None
-        sign = lease.holder, lease.renewed_at
+        now, sign = time.monotonic(), (lease.holder, lease.renewed_at)
         allowed = (lease.until - lease.renewed_at).total_seconds()
-        if sign != self._seen or now - self._looked_at > allowed / 2:
+        if self._seen is None and self._is_of_long_ago(session, lease):
+            self._seen = sign
+        elif sign != self._seen or now - self._looked_at > allowed / 2:
             self._seen, self._unmoved_since = sign, now
         self._looked_at = now
-        if not lease.holder or is_gone(lease, self.identity):
-            return True
-        if first_look:  # this process has just started: nobody need wait for a lease of long ago
-            return lease.until <= database_now(session)
-        return now - self._unmoved_since > allowed
+        unheld = not lease.holder or is_gone(lease, self.identity)
+        return unheld or now - self._unmoved_since > allowed
+
+    def _is_of_long_ago(self, session: Session, lease: Lease) -> bool:
+        """Say whether somebody who has just started need not watch the lease: its time was over.
+
+        That goes by the clock, which may have been set just now. So it holds for other machines
+        alone: on this one a holder that is no more is seen to be gone.
+        """
+        elsewhere = lease.machine != self.identity.machine
+        return elsewhere and lease.until <= database_now(session)
 
     def undo(self) -> None:
         """Forget the last `hold`, because its transaction was undone.

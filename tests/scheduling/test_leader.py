@@ -123,7 +123,7 @@ class TestOneAtATime:
         set_clock(database, 11)
         second = leadership(OTHER)
         assert is_due(database, second)
-        assert hold(database, leadership(OTHER))
+        assert hold(database, second)
 
     def test_one_that_comes_back_finds_out_before_it_does_anything(
         self, database: Database, clock: Clock
@@ -277,6 +277,20 @@ class TestSameMachine:
                 monkeypatch.setattr(name, lambda: 1_000_000_000.0)
             assert not is_due(database, here)
             assert Identity.of_this_process().machine == other.machine
+
+    def test_a_living_one_is_left_alone_by_who_starts_when_the_clock_is_set_forward(
+        self, database: Database, clock: Clock
+    ) -> None:
+        """Only once it was watched is it known to be lost, as when it is frozen."""
+        here = leadership(Identity.of_this_process())
+        with process() as other:
+            hold(database, leadership(other))
+            set_clock(database, 3600)
+            assert not is_due(database, here)
+            assert not hold(database, here)
+            assert not watch(database, clock, here, 9)
+            assert watch(database, clock, here, 1.1)
+            assert hold(database, here)
 
     def test_a_dead_holder_need_not_be_waited_for(self, database: Database) -> None:
         here = leadership(Identity.of_this_process(), seconds=3600)
