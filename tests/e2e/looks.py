@@ -32,6 +32,7 @@ def hold_still(page: Page) -> None:
 
     Only before a look, because a routed request whose redirect is not followed has no response.
     """
+    page.wait_for_load_state()  # its own scripts change a page, too
     page.route(
         "**/*",
         lambda route: (

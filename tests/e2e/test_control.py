@@ -70,7 +70,6 @@ def test_a_run_that_took_too_long_says_so(
     error = page.get_by_role("region", name="Error")
     expect(error).to_contain_text("TimeoutError")
     expect(error).to_contain_text("It ran longer than its timeout of 1 s")
-    expect(page.get_by_text("interrupted")).to_be_visible()  # the step it was in
 
 
 def test_a_pause_ends_by_itself(page: Page, colleague: Colleague, job_name: str) -> None:
@@ -81,7 +80,7 @@ def test_a_pause_ends_by_itself(page: Page, colleague: Colleague, job_name: str)
     page.goto(job)
     expect(page.get_by_text(re.compile("Paused by admin.* It resumes by itself"))).to_be_visible()
     expect(page.get_by_text("Once it has resumed by itself")).to_be_visible()
-    colleague.act(job, "pause", until=after(timedelta(seconds=5)))
+    colleague.act(job, "pause", until=after(timedelta(seconds=10)))
     expect(page.get_by_text("Paused by admin")).to_be_hidden()
     expect(button(page, "Pause")).to_be_visible()
     expect(page.get_by_text("scheduler resumed it")).to_be_visible()

@@ -67,5 +67,5 @@ def test_an_open_page_says_that_its_person_was_signed_out(page: Page) -> None:
     page.goto("/")
     page.context.clear_cookies()
     page.evaluate("document.dispatchEvent(new Event('refresh-live'))")
-    expect(page.get_by_text("Signed out", exact=True)).to_be_visible()
     expect(page.get_by_text("You are signed out. Sign in again to go on.")).to_have_count(1)
+    expect(page.get_by_text("Signed out", exact=True)).to_be_visible()
