@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WRITING = 5.0
+"""Seconds that each writer gets for its last words when stopping; the database may be away."""
+
 ALERTS = 1.0
 """Seconds that alerts under way get to arrive when stopping; the others are sent later."""
 
@@ -87,8 +90,8 @@ class Runtime:
         if self.host is not None:
             self.host.stop()
         ended = self.scheduler.stop(self.settings.shutdown_grace if grace is None else grace)
-        self.presence.stop(timeout=1)
-        written = self.recorder.stop(timeout=5)
+        self.presence.stop(timeout=WRITING)
+        written = self.recorder.stop(timeout=WRITING)
         self.alerting.stop(timeout=ALERTS)
         if not written:
             logger.error("%d items of history could not be written", self.recorder.backlog)

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 2.0
-"""Seconds beyond the grace period that a stop may take: a database may be locked or away."""
+WRITING = 5.0
+"""Seconds, after the grace period or a second signal, in which it is written how runs ended.
 
-HURRY = 5.0
-"""Seconds in which, after a second signal, it is written that runs were interrupted."""
+More would not help: the database is locked or away. Less could be one pause of a busy machine.
+"""
 
 THREADS = 32
 """Requests served at once; polls are answered in a millisecond, so this serves many viewers."""
@@ -163,12 +163,12 @@ class _Signals:
         result: list[bool] = []
         worker = threading.Thread(target=lambda: result.append(runtime.stop(grace)), daemon=True)
         worker.start()
-        deadline, hurried = time.monotonic() + grace + PATIENCE, False
+        deadline, hurried = time.monotonic() + grace + WRITING, False
         while worker.is_alive() and time.monotonic() < deadline:
             if not self.wait(0.05):
                 continue
             if hurried:
                 break
-            hurried, deadline = True, time.monotonic() + HURRY
+            hurried, deadline = True, time.monotonic() + WRITING
             runtime.scheduler.hurry()
         return bool(result and result[0])

@@ -78,10 +78,13 @@ class Presence:
 
     def start(self) -> None:
         """Begin to show that this process lives; a second call changes nothing."""
-        if self._thread is not None and self._thread.is_alive():
+        alive = self._thread is not None and self._thread.is_alive()
+        if alive and not self._stopping.is_set():
             return
-        self._stopping.clear()
-        self._thread = threading.Thread(target=self._work, name="presence", daemon=True)
+        self._stopping = threading.Event()  # whoever was too slow to end has one of its own
+        self._thread = threading.Thread(
+            target=self._work, args=(self._stopping,), name="presence", daemon=True
+        )
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
@@ -106,11 +109,11 @@ class Presence:
             session.execute(row.on_conflict_do_update(index_elements=["process"], set_=moving))
         self._began_at, self._told = began_at, problem
 
-    def _work(self) -> None:
+    def _work(self, stopping: threading.Event) -> None:
         pause = self._length.total_seconds() / BEATS
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             self._try(self.beat)
-            self._stopping.wait(pause)
+            stopping.wait(pause)
         self._try(self._leave)
 
     def _leave(self) -> None:

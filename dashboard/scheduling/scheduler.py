@@ -70,6 +70,9 @@ RETRY = 0.5
 CLOSING = 1.0
 """Seconds, at most a tenth of the grace period, kept back of it to write how everything ended."""
 
+LEAVING = 5.0
+"""Seconds that a last tick, and then history, may take after the runs have been seen to."""
+
 
 class DashboardScheduler(BackgroundScheduler):
     """A `BackgroundScheduler` whose every firing is a row before it is a call."""
@@ -363,7 +366,8 @@ class DashboardScheduler(BackgroundScheduler):
                 executor.cancel()
         for executor in self._executors.values():
             executor.shutdown(wait=False)
-        if self._recorder.flush(timeout=5) and not self._thread.is_alive():
+        self._thread.join(LEAVING)
+        if not self._thread.is_alive() and self._recorder.flush(timeout=LEAVING):
             self._leave()
         self._dispatch_event(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
         return ended and not self._thread.is_alive()

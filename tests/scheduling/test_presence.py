@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from dashboard.scheduling.leader import Identity
 from dashboard.scheduling.presence import Presence, Watch
 from dashboard.storage.db import read_revision
 from dashboard.storage.models import Process, ProcessKind
-from tests.factories import wait_until
+from tests.factories import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from dashboard.storage.db import Database
@@ -73,8 +74,22 @@ def test_a_process_shows_that_it_lives_and_leaves(database: Database) -> None:
     assert (row.until - row.seen_at).total_seconds() == 1
     wait_until(lambda: rows(database)[0].seen_at > row.seen_at)
     assert rows(database)[0].began_at == row.began_at
-    here.stop(5)
+    here.stop(PATIENCE)
     assert rows(database) == []
+
+
+def test_who_is_started_again_before_it_has_left_goes_on(database: Database) -> None:
+    gate = threading.Event()
+    here = make_presence(database, seconds=1)
+    here.tell(lambda: "slow" if gate.wait(PATIENCE) else None)
+    here.start()
+    here.stop(0)
+    here.start()
+    gate.set()
+    [first] = wait_until(lambda: rows(database))
+    wait_until(lambda: [row for row in rows(database) if row.seen_at > first.seen_at])
+    here.stop(PATIENCE)
+    wait_until(lambda: not rows(database))
 
 
 def test_only_news_make_pages_look_again(database: Database) -> None:

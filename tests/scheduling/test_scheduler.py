@@ -28,7 +28,8 @@ from sqlalchemy.exc import OperationalError
 from dashboard import FinishJob, PauseJob, current_run, tasks
 from dashboard.capture import capturing
 from dashboard.runtime import make_runtime
-from dashboard.scheduling import claims
+from dashboard.scheduling import claims, scheduler
+from dashboard.scheduling.executors import ThreadRunExecutor
 from dashboard.services import audit, jobs, runs
 from dashboard.settings import load_settings
 from dashboard.storage.models import ACTIVE, Audit, Job, Process, RunState, SchedulerLife
@@ -831,6 +832,28 @@ class TestStop:
                 following.start_by_hand()
                 following.tick()
                 assert following.runtime.scheduler.leadership.leading
+
+    def test_a_tick_under_way_may_end(self, live: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+        ours = live.runtime.scheduler
+        pool, began, go_on = ours.executors["threads"], threading.Event(), threading.Event()
+
+        def slow() -> None:
+            began.set()
+            go_on.wait(PATIENCE)
+
+        def shut_down(*, wait: bool) -> None:
+            ThreadRunExecutor.shutdown(pool, wait=wait)
+            go_on.set()
+
+        wait_until(lambda: ours.leadership.leading)
+        monkeypatch.setattr(scheduler, "CLOSING", 0.0)
+        monkeypatch.setattr(pool, "shutdown", shut_down)
+        monkeypatch.setattr(ours, "_claim", slow)
+        monkeypatch.setattr(ours, "_hot", True)
+        ours.wakeup()
+        assert began.wait(PATIENCE)
+        assert live.runtime.stop(0) is True
+        assert not ours.leadership.leading
 
     def test_stopping_twice_is_harmless(self, live: Core) -> None:
         assert live.runtime.stop(0) is True
