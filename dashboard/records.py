@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 StepState = Literal["running", "succeeded", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class RunIdentity:
+# A frozen dataclass takes twice as long to make: what there is one of for each run is none.
+
+
+class RunIdentity(NamedTuple):
     """Which run this is; `id` is the key of its row."""
 
     id: int
@@ -101,8 +103,7 @@ class Cancellation(Protocol):
 OutcomeState = Literal["succeeded", "failed", "cancelled", "interrupted"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a run ended; times are aware UTC, `duration` is in seconds of the monotonic clock.
 
     It is None for an interrupted run: nobody was there to measure.

@@ -10,10 +10,8 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
 from apscheduler.executors.base import BaseExecutor
@@ -21,12 +19,12 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 
 from dashboard.records import Outcome, RunIdentity
 from dashboard.runcontext import TIMED_OUT, run_task, timeout_fingerprint
+from dashboard.scheduling.crew import Crew
 from dashboard.scheduling.workers import Worker, WorkerDied
 from dashboard.tasks import is_isolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from concurrent.futures import Future
 
     from dashboard.records import RunSink
     from dashboard.settings import Settings
@@ -44,14 +42,30 @@ LAST_WORDS = 1.0
 STOPPED = "The dashboard was stopped, and its grace period ended before the run did."
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A run that is committed as running in this process and must now be started."""
 
     task: str
     parameters: dict[str, Any]
     identity: RunIdentity
     timeout: float | None = None  # seconds it may take
+
+
+class Asked:
+    """Whether a run was asked to end. There is one for each run, and an `Event` is much dearer."""
+
+    __slots__ = ("_asked",)
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def set(self) -> None:
+        """Ask it to end."""
+        self._asked = True
+
+    def is_set(self) -> bool:
+        """Return whether it was asked."""
+        return self._asked
 
 
 class RunExecutor(BaseExecutor):
@@ -68,8 +82,7 @@ class RunExecutor(BaseExecutor):
         self._handed_over_at = 0.0
         self._settings = settings
         self._in_flight: dict[int, Claim] = {}
-        self._futures: dict[int, Future[Outcome]] = {}
-        self._asked: dict[int, threading.Event] = {}
+        self._asked: dict[int, Asked] = {}
         self._idle = threading.Condition()
         self._hurried = False
         self._on_free: Callable[[RunExecutor], None] = lambda _: None
@@ -99,12 +112,17 @@ class RunExecutor(BaseExecutor):
     def take_back(self, patience: float = PATIENCE) -> list[Claim]:
         """Return the runs that have waited here for `patience` seconds and have not begun.
 
-        They will not: a cancelled future is never called.
+        They will not, and it is as if they had never been here.
         """
         if not self.overfull or time.monotonic() - self._handed_over_at < patience:
             return []
-        claims = dict(self._in_flight)
-        return [claims[run_id] for run_id, future in list(self._futures.items()) if future.cancel()]
+        return self._withdraw()
+
+    def _withdraw(self) -> list[Claim]:
+        claims = self._crew.withdraw()
+        for claim in claims:
+            self._forget(claim)
+        return claims
 
     @property
     def in_flight(self) -> list[Claim]:
@@ -119,16 +137,13 @@ class RunExecutor(BaseExecutor):
         """Start runs. Their rows say `running` already, so none may be forgotten here."""
         self._last_batch, self._handed_over_at = len(claims), time.monotonic()
         for claim in claims:
-            self._asked[claim.identity.id] = threading.Event()
+            self._asked[claim.identity.id] = Asked()
             self._in_flight[claim.identity.id] = claim
-        for claim in claims:
-            try:
-                future = self._submit(claim, self._asked[claim.identity.id])
-            except Exception as error:  # noqa: BLE001 -- reported as the run's own end
+        try:
+            self._crew.take(claims)
+        except Exception as error:  # noqa: BLE001 -- reported as the runs' own end
+            for claim in self._crew.withdraw():
                 self._end(claim, _lost(claim, f"It could not be started: {error}"))
-            else:
-                self._futures[claim.identity.id] = future
-                future.add_done_callback(partial(self._finished, claim))
 
     def wait(self, deadline: float) -> bool:
         """Wait until nothing runs any more or the monotonic clock reaches `deadline`."""
@@ -155,19 +170,24 @@ class RunExecutor(BaseExecutor):
         for run_id in list(self._asked):
             self.stop_run(run_id)
 
-    def _submit(self, claim: Claim, asked: threading.Event) -> Future[Outcome]:
-        """Hand one run to the pool; `asked` tells when it is to end."""
-        raise NotImplementedError  # pragma: no cover -- abstract
+    def _prepare(self, threads: str) -> None:
+        """Begin with a pool of its own: one that was shut down takes nothing more."""
+        self._hurried = False
+        self._pool = concurrent.futures.ThreadPoolExecutor(
+            self.capacity, thread_name_prefix=threads
+        )
+        self._crew = Crew(self._pool, self.capacity, self._execute)
 
-    def _finished(self, claim: Claim, future: Future[Outcome]) -> None:
-        if future.cancelled():  # taken back: it is as if it had never been here
-            self._forget(claim)
-            return
+    def _execute(self, claim: Claim) -> None:
         try:
-            outcome = future.result()
+            outcome = self._run(claim, self._asked[claim.identity.id])
         except BaseException as error:  # noqa: BLE001 -- reported as the run's own end
             outcome = _lost(claim, f"Its result did not come back: {error!r}")
         self._end(claim, outcome)
+
+    def _run(self, claim: Claim, asked: Asked) -> Outcome:
+        """Run to the end; `asked` tells when that is to be soon."""
+        raise NotImplementedError  # pragma: no cover -- abstract
 
     def _end(self, claim: Claim, outcome: Outcome) -> None:
         identity = claim.identity
@@ -191,11 +211,11 @@ class RunExecutor(BaseExecutor):
             self._on_free(self)
 
     def _forget(self, claim: Claim) -> None:
-        with self._idle:
-            self._in_flight.pop(claim.identity.id, None)
-            self._asked.pop(claim.identity.id, None)
-            self._futures.pop(claim.identity.id, None)
-            self._idle.notify_all()
+        self._asked.pop(claim.identity.id, None)
+        self._in_flight.pop(claim.identity.id, None)
+        if not self._in_flight:
+            with self._idle:
+                self._idle.notify_all()
 
 
 class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
@@ -211,20 +231,15 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
         """Make a pool of `capacity` threads whose runs speak to `sink`."""
         RunExecutor.__init__(self, capacity, settings)
         self._sink = sink
-        self._prepare()
+        self._prepare("run")
 
     def start(self, scheduler: Any, alias: str) -> None:
-        """Begin with a pool of its own: one that was shut down takes nothing more."""
+        """Begin anew, perhaps after a shutdown."""
         super().start(scheduler, alias)
-        self._hurried = False
-        self._prepare()
+        self._prepare("run")
 
-    def _prepare(self) -> None:
-        self._pool = concurrent.futures.ThreadPoolExecutor(self.capacity, thread_name_prefix="run")
-
-    def _submit(self, claim: Claim, asked: threading.Event) -> Future[Outcome]:
-        return self._pool.submit(
-            run_task,
+    def _run(self, claim: Claim, asked: Asked) -> Outcome:
+        return run_task(
             claim.task,
             claim.parameters,
             claim.identity,
@@ -236,6 +251,7 @@ class ThreadRunExecutor(RunExecutor, ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: FBT001, FBT002 -- APScheduler's signature
         """Take no more runs."""
+        self._withdraw()
         self._pool.shutdown(wait=wait, cancel_futures=True)
 
 
@@ -251,24 +267,20 @@ class ProcessRunExecutor(RunExecutor):
         super().__init__(capacity, settings)
         self._sink = sink
         self._workers = threading.Lock()
-        self._prepare()
+        self._prepare("wait")
 
     def start(self, scheduler: Any, alias: str) -> None:
-        """Begin with a pool of its own: one that was shut down takes nothing more."""
+        """Begin anew, perhaps after a shutdown."""
         super().start(scheduler, alias)
-        self._hurried = False
-        self._prepare()
+        self._prepare("wait")
 
-    def _prepare(self) -> None:
-        self._pool = concurrent.futures.ThreadPoolExecutor(self.capacity, thread_name_prefix="wait")
+    def _prepare(self, threads: str) -> None:
+        super()._prepare(threads)
         self._idle_workers: list[Worker] = []
         self._busy_workers: dict[int, Worker] = {}
         self._stopping = self._closed = False
 
-    def _submit(self, claim: Claim, asked: threading.Event) -> Future[Outcome]:
-        return self._pool.submit(self._run, claim, asked)
-
-    def _run(self, claim: Claim, asked: threading.Event) -> Outcome:
+    def _run(self, claim: Claim, asked: Asked) -> Outcome:
         """Run a claim in a worker and wait for its end."""
         try:
             worker = self._take_worker(claim)
@@ -330,6 +342,7 @@ class ProcessRunExecutor(RunExecutor):
         """Take no more runs and let the workers go."""
         with self._workers:
             self._closed = True
+        self._withdraw()
         self._pool.shutdown(wait=wait, cancel_futures=True)
         with self._workers:
             workers, self._idle_workers = self._idle_workers, []

@@ -69,7 +69,8 @@ def add_job(database: Database, **values: Any) -> None:
 
 def outcome(run_id: int, state: State = "succeeded", **values: Any) -> Outcome:
     start = EPOCH + timedelta(seconds=1)
-    return replace(Outcome(run_id, state, start, start + timedelta(seconds=2), 2.0), **values)
+    outcome = Outcome(run_id, state, start, start + timedelta(seconds=2), 2.0)
+    return outcome._replace(**values)
 
 
 def line(run_id: int, seq: int = 1, text: str = "hello", **values: Any) -> LogLine:
