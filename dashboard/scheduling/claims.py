@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 DUE_A_TICK = 100
 """Jobs looked at in one transaction: some milliseconds, so that free slots do not wait long."""
+
+TOGETHER = 10
+"""So many jobs that fire next at the same moment are advanced by one statement of their own."""
 
 JOB_COLUMNS: tuple[Any, ...] = (
     Job.id,
@@ -79,11 +83,11 @@ _COUNT = (
     .where(Job.id == bindparam("of_job"))
     .values(runs_counted=Job.runs_counted + bindparam("counted"))
 )
-_ADVANCE = (
-    update(Job)
-    .where(Job.id == bindparam("of_job"))
-    .values(next_run_time=bindparam("following"), finished_reason=bindparam("end"))
+_ADVANCED = update(Job).values(
+    next_run_time=bindparam("following"), finished_reason=bindparam("end")
 )
+_ADVANCE = _ADVANCED.where(Job.id == bindparam("of_job"))
+_ADVANCE_TOGETHER = _ADVANCED.where(Job.id.in_(bindparam("ids", expanding=True)))
 # A run of this process that is not in flight has ended; its row will say so in a moment.
 _ACTIVE_COUNTS = (
     select(Run.job_id, func.count())
@@ -197,7 +201,9 @@ class _Batch:
     fire_times: int = 0  # that were gone through, those that coalescing drops included
     on_time: list[Row[Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
-    advanced: list[dict[str, Any]] = field(default_factory=list)
+    advanced: defaultdict[tuple[datetime | None, str | None], list[str]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # ids of jobs, by when they fire next and why not any more
     counted: list[dict[str, Any]] = field(default_factory=list)
 
     def take(
@@ -222,7 +228,7 @@ class _Batch:
             self.runs += runs
         end = why_finished(job, following, counted=queued)
         following = None if end else following
-        self.advanced.append({"of_job": job.id, "following": following, "end": end})
+        self.advanced[following, end].append(job.id)
         if job.max_runs is not None and queued:
             self.counted.append({"of_job": job.id, "counted": queued})
         return following
@@ -256,10 +262,22 @@ def _write(connection: Connection, batch: _Batch, due: Due) -> None:
     """Write the runs, which become part of `due`, and how far their jobs have come."""
     _insert_on_time(connection, batch.on_time, batch.now, due)
     _insert(connection, batch.runs, due)
-    if batch.advanced:
-        connection.execute(_ADVANCE, batch.advanced)
+    _advance(connection, batch)
     if batch.counted:
         connection.execute(_COUNT, batch.counted)
+
+
+def _advance(connection: Connection, batch: _Batch) -> None:
+    """Write when the jobs fire next; where many fire at one moment, they often do so again."""
+    alone: list[dict[str, Any]] = []
+    for (following, end), job_ids in batch.advanced.items():
+        values = {"following": following, "end": end}
+        if len(job_ids) < TOGETHER:
+            alone += [{"of_job": job_id, **values} for job_id in job_ids]
+        else:
+            connection.execute(_ADVANCE_TOGETHER, {"ids": job_ids, **values})
+    if alone:
+        connection.execute(_ADVANCE, alone)
 
 
 def _insert_on_time(

@@ -109,8 +109,9 @@ def hand_over(
         runs, unsearched = picker.pick(connection, executor, slots, places)
         result.more = result.more or len(runs) == slots
         result.unsearched = result.unsearched or unsearched
-        late += [run for run in runs if _is_late(run, now)]
-        ready = [run for run in runs if not _is_late(run, now)]
+        ready: list[Row[Any]] = []
+        for run in runs:
+            (late if _is_late(run, now) else ready).append(run)
         result.claims[executor] = [_claim(run) for run in ready]
         marked = sending if executor.startswith(CELERY) else starting
         marked += [run.id for run in ready]

@@ -8,7 +8,8 @@ runs that may not begin yet, jobs further back get their turn too, one run each:
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Text, bindparam, cast, func, literal, select, text
@@ -140,24 +141,27 @@ class Places:
         """Count what is under way already."""
         self._limits = limits
         self._busy = busy_tags(connection) if limits else Counter[str]()
-        self._taken = Counter(dict(connection.execute(_SENT).all()))
+        self._taken = defaultdict[str, int](int, connection.execute(_SENT).all())
 
     def has(self, run: Row[Any]) -> bool:
         """Say whether a run may begin."""
-        if run.running + self._taken[run.job_id] >= run.max_instances:
+        if run.running + self._taken.get(run.job_id, 0) >= run.max_instances:
             return False
-        return all(self._busy[tag] < self._limits[tag] for tag in self._limited(run))
+        return not self._limits or all(
+            self._busy[tag] < self._limits[tag] for tag in self._limited(run)
+        )
 
     def take(self, run: Row[Any]) -> bool:
         """Let a run begin, if it may."""
         if not self.has(run):
             return False
         self._taken[run.job_id] += 1
-        self._busy.update(self._limited(run))
+        if self._limits:
+            self._busy.update(self._limited(run))
         return True
 
     def _limited(self, run: Row[Any]) -> list[str]:
-        return [tag for tag in json.loads(run.tags) if tag in self._limits] if self._limits else []
+        return [tag for tag in json.loads(run.tags) if tag in self._limits]
 
 
 class Picker:
@@ -177,9 +181,9 @@ class Picker:
         view = max(slots, VIEW)
         values = {"of_executor": executor, "most": view}
         runs = connection.execute(_OLDEST, values).all()
-        ready = {run.job_id for run in runs if places.has(run)}
         chosen: list[Row[Any]] = []
-        if len(runs) < view or len(ready) == view:  # all there are, or each of another job
+        # All there are, or each of another job.
+        if len(runs) < view or len({run.job_id for run in runs if places.has(run)}) == view:
             chosen = _take(_in_turns(runs), slots, places)
         if len(runs) < view or len(chosen) == slots:
             return Pick(chosen, unsearched=False)
@@ -205,13 +209,13 @@ class Picker:
 
 
 def _in_turns(runs: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """Order runs so that each job has one before any has another."""
-    before: Counter[str] = Counter()
-    ranked = []
+    """Order runs, the oldest of which come first, so that no job has two before each has one."""
+    turns: defaultdict[int, list[Row[Any]]] = defaultdict(list)
+    before: defaultdict[str, int] = defaultdict(int)
     for run in runs:
-        ranked.append((before[run.job_id], run.id, run))
+        turns[before[run.job_id]].append(run)
         before[run.job_id] += 1
-    return [run for _, _, run in sorted(ranked, key=lambda each: each[:2])]
+    return [*chain.from_iterable(turns.values())]
 
 
 def _without(known: Sequence[Row[Any]], runs: Sequence[Row[Any]]) -> list[Row[Any]]:

@@ -165,6 +165,23 @@ class TestClaiming:
         assert not desk.claim(0.5).more
         assert {run.job_id for run in desk.runs()} == {f"j{number}" for number in range(5)}
 
+    def test_many_due_at_one_moment_move_on_each_to_its_own_next(self, desk: Desk) -> None:
+        once = {"type": "date", "run_date": EPOCH.isoformat()}
+        for number in range(claims.TOGETHER):
+            desk.add(f"every{number}")
+            desk.add(f"once{number}", trigger=once)
+        desk.add("slow", trigger={**EVERY_SECOND, "seconds": 5})
+        desk.add("last", max_runs=1)
+        desk.claim(0)
+        assert len(desk.runs()) == 2 * claims.TOGETHER + 2
+        for number in range(claims.TOGETHER):
+            assert desk.next_second(f"every{number}") == 1
+            assert desk.job(f"every{number}").finished_reason is None
+            assert desk.next_second(f"once{number}") is None
+            assert "no further fire time" in str(desk.job(f"once{number}").finished_reason)
+        assert (desk.next_second("slow"), desk.next_second("last")) == (5, None)
+        assert "one scheduled run" in str(desk.job("last").finished_reason)
+
     def test_what_is_claimed_twice_is_one_run(self, desk: Desk) -> None:
         """As when the clock jumps back, or a crash had come between two transactions."""
         desk.add()
