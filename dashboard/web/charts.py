@@ -56,6 +56,7 @@ class Mark:
     x: float  # percent
     y: float
     slow: bool  # unusually slow
+    times_usual: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ def duration_chart(
             x=round(100 * (slots - place - 0.5) / slots, 2),
             y=scale.y(run.duration or 0.0),
             slow=is_slow(run.duration, usual, long),
+            times_usual=run.duration / usual if run.duration and usual else None,
         )
         for place, run in enumerate(runs)
     ]

@@ -63,6 +63,13 @@ def test_what_is_usual_is_a_band_and_what_is_slow_a_line_above() -> None:
     assert [mark.slow for mark in chart.marks] == [False, False, True]
 
 
+@pytest.mark.parametrize(("usual", "times"), [(10, 4.0), (0, None), (None, None)])
+def test_a_run_is_compared_with_what_is_usual(usual: float | None, times: float | None) -> None:
+    chart = duration_chart(runs(40), usual=usual, long=usual)
+    assert chart is not None
+    assert chart.marks[0].times_usual == times
+
+
 def test_a_line_above_the_top_is_left_out() -> None:
     chart = duration_chart(runs(10, 11), usual=10, long=12)
     assert chart is not None

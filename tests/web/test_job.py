@@ -225,10 +225,15 @@ class TestRuns:
         page = site.get("/jobs/nightly")
         titles = [words(mark, "title") for mark in page.select(".durations a")]
         assert titles[0] == "Run 1, succeeded, 8.0 s; 2027-03-01 12:00:01 UTC"
-        assert titles[1].startswith("Run 2, failed, 40 s, slower than usual;")
+        assert titles[1].startswith(
+            "Run 2, failed, 40 s, slower than usual, 5.0\N{MULTIPLICATION SIGN};"
+        )
         assert titles[2].startswith("Run 3, missed;")
         table = words(page, ".as-table")
-        assert "2 failed 2027-03-01 12:00:02 UTC 40 s slower than usual" in table
+        assert (
+            "2 failed 2027-03-01 12:00:02 UTC 40 s slower than usual, 5.0\N{MULTIPLICATION SIGN}"
+            in table
+        )
 
     @pytest.mark.parametrize(
         ("counts", "told"),
