@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import hypothesis
@@ -14,6 +15,7 @@ from psycopg import sql
 
 from dashboard import runtime
 from dashboard.samples import register_samples
+from dashboard.settings import load_settings
 from tests import servers
 
 if TYPE_CHECKING:
@@ -89,15 +91,38 @@ def postgresql_server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database, removed after the test."""
+@contextmanager
+def own_database(server: str, *, like: str = "template1") -> Iterator[str]:
+    """Make a copy of a PostgreSQL database and remove it afterwards: its URL."""
     name = f"test_{uuid.uuid4().hex}"
-    identifier = sql.Identifier(name)
-    with psycopg.connect(f"{postgresql_server}/postgres", autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
-        yield f"{postgresql_server}/{name}"
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+    new, old = sql.Identifier(name), sql.Identifier(like)
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(new, old))
+        yield f"{server}/{name}"
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(new))
+
+
+@pytest.fixture(scope="session")
+def _migrated(postgresql_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a PostgreSQL database to copy: making its tables takes much longer than that."""
+    with own_database(postgresql_server) as url:
+        settings = load_settings(data=tmp_path_factory.mktemp("migrated"), database=url)
+        runtime.open_database(settings).close()
+        yield url.rpartition("/")[2]
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str, _migrated: str) -> Iterator[str]:
+    """The URL of a PostgreSQL database as it is after its migration, removed after the test."""
+    with own_database(postgresql_server, like=_migrated) as url:
+        yield url
+
+
+@pytest.fixture
+def bare_postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """The URL of a PostgreSQL database without any table, removed after the test."""
+    with own_database(postgresql_server) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

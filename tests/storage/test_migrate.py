@@ -28,7 +28,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'empty.sqlite'}"
     else:
-        url = psycopg_url(request.getfixturevalue("postgresql_url"))
+        url = psycopg_url(request.getfixturevalue("bare_postgresql_url"))
     database = Database(url)
     yield database
     database.close()
