@@ -33,7 +33,11 @@ class Crew(Generic[T]):
         self._at_work = 0  # threads that go through what waits, or were sent to
 
     def take(self, items: Sequence[T]) -> None:
-        """Begin with the items as soon as threads are free; raises when none can be had."""
+        """Begin with the items as soon as threads are free.
+
+        Raises what the pool raises if it gives no thread and none is at work that would come to
+        them.
+        """
         with self._lock:
             self._waiting.extend(items)
             more = min(len(self._waiting), self._size - self._at_work)
@@ -44,7 +48,9 @@ class Crew(Generic[T]):
             except Exception:
                 with self._lock:
                     self._at_work -= more - sent
-                raise
+                    if not self._at_work:
+                        raise
+                return
 
     def withdraw(self) -> list[T]:
         """Return the items that nobody has begun; nobody will."""

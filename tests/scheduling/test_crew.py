@@ -22,6 +22,17 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
+class Short(ThreadPoolExecutor):
+    """Now and then it has no thread to give."""
+
+    short = False
+
+    def submit(self, *arguments: Any, **keywords: Any) -> Future[Any]:
+        if self.short:
+            raise RuntimeError("can't start new thread")
+        return super().submit(*arguments, **keywords)
+
+
 class TestCrew:
     def test_works_everything_off_however_it_is_handed_over(self, pool: ThreadPoolExecutor) -> None:
         done: list[int] = []
@@ -89,15 +100,24 @@ class TestCrew:
             crew.take([1])
         assert crew.withdraw() == [1]
 
+    def test_what_finds_no_thread_of_its_own_is_taken_by_one_at_work(self) -> None:
+        both = threading.Barrier(2)
+        done: list[int] = []
+
+        def meet(item: int) -> None:
+            both.wait(PATIENCE)
+            done.append(item)
+
+        with Short(SIZE) as pool:
+            crew = Crew(pool, SIZE, meet)
+            crew.take([1])
+            pool.short = True
+            crew.take([2])
+            both.wait(PATIENCE)
+            both.wait(PATIENCE)
+            wait_until(lambda: done == [1, 2])
+
     def test_threads_that_cannot_be_had_for_a_while_are_sent_later(self) -> None:
-        class Short(ThreadPoolExecutor):
-            short = True
-
-            def submit(self, *arguments: Any, **keywords: Any) -> Future[Any]:
-                if self.short:
-                    raise RuntimeError("can't start new thread")
-                return super().submit(*arguments, **keywords)
-
         both = threading.Barrier(SIZE)
         done: list[int] = []
 
@@ -107,6 +127,7 @@ class TestCrew:
 
         with Short(SIZE) as pool:
             crew = Crew(pool, SIZE, meet)
+            pool.short = True
             with pytest.raises(RuntimeError):
                 crew.take([1, 2])
             pool.short = False
