@@ -91,6 +91,13 @@ def test_a_row_of_a_paused_job_offers_to_resume(site: Site) -> None:
     assert [words_of(each) for each in page.select("td button")] == ["Run now", "Resume"]
 
 
+def test_a_row_of_a_finished_job_offers_no_pause_from_what_it_does_not_do(site: Site) -> None:
+    site.add(job("f", next_run_time=None, finished_reason="It ran once."))
+    page = site.get("/jobs")
+    assert "finished" in row(page, "f")
+    assert [words_of(each) for each in page.select("td button")] == ["Run now"]
+
+
 def test_a_broken_job_says_why_and_cannot_run(site: Site) -> None:
     site.add(job("b", broken_reason="There is no task “x”.", next_run_time=NOW))
     page = site.get("/jobs")
