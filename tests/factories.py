@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 
 from dashboard import tasks
 from dashboard.runtime import Runtime, make_runtime, open_database
@@ -219,6 +219,12 @@ def any_core(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Core]:
         yield core
 
 
+_COUNT_ANEW = {
+    "sqlite": "DELETE FROM sqlite_sequence",
+    "postgresql": "SELECT setval(seqrelid::regclass, seqstart, false) FROM pg_sequence",
+}
+
+
 @pytest.fixture(scope="session")
 def _kept_databases() -> Iterator[dict[str, Database]]:
     """One migrated database of each kind: making one a test takes longer than most tests."""
@@ -248,11 +254,15 @@ def database(
 
 
 def empty(database: Database) -> None:
-    """Bring a database back to how it is after its migration."""
+    """Bring a database back to how it is after its migration, the numbers it gives included.
+
+    Otherwise the ids in a test would depend on those that tests before it have used.
+    """
     epoch = datetime.fromtimestamp(0, UTC)
     with database.write(touch=False) as session:
         for table in Base.metadata.tables.values():
             session.execute(delete(table))
+        session.execute(text(_COUNT_ANEW[session.get_bind().dialect.name]))
         session.add(Revision(id=1, number=0))
         session.add(
             Lease(

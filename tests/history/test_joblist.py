@@ -97,7 +97,7 @@ def everything(database: Database) -> list[Job]:
         make_run(2, "paused but running", state=RunState.RUNNING),
         make_run(3, "broken and running", state=RunState.RUNNING),
         make_run(4, "finished but running", state=RunState.RUNNING),
-        make_run(5, "queued", state=RunState.QUEUED),
+        make_run(5, "queued", state=RunState.QUEUED, queued_at=NOW),
         make_run(6, "scheduled"),
     )
     return jobs
