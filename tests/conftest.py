@@ -93,12 +93,16 @@ def postgresql_server() -> Iterator[str]:
 
 @contextmanager
 def own_database(server: str, *, like: str = "template1") -> Iterator[str]:
-    """Make a copy of a PostgreSQL database and remove it afterwards: its URL."""
+    """Make a copy of a PostgreSQL database and remove it afterwards: its URL.
+
+    No connection stays open meanwhile: there are tests that cut all they find.
+    """
     name = f"test_{uuid.uuid4().hex}"
     new, old = sql.Identifier(name), sql.Identifier(like)
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(new, old))
-        yield f"{server}/{name}"
+    yield f"{server}/{name}"
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(new))
 
 
