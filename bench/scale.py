@@ -11,7 +11,7 @@ class Scale:
 
     rounds: int = 5  # of each side, in turn
     due_jobs: int = 5_000
-    ticking_rounds: int = 1
+    ticking_rounds: int = 3
     ticking_jobs: int = 1_000
     ticking_seconds: int = 30
     page_jobs: int = 10_000
@@ -41,6 +41,7 @@ QUICK = Scale(
 TINY = Scale(
     rounds=1,
     due_jobs=20,
+    ticking_rounds=1,
     ticking_jobs=10,
     ticking_seconds=1,
     page_jobs=60,
