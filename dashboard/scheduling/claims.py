@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DUE_A_TICK = 100
+DUE_A_TICK = 200
 """Jobs looked at in one transaction: some milliseconds, so that free slots do not wait long."""
 
 TOGETHER = 10

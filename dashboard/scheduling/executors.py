@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dashboard.settings import Settings
 
 
-AHEAD = 5
+AHEAD = 10
 """How many times its capacity a pool takes while its runs are over sooner than the next tick."""
 
 PATIENCE = 0.05

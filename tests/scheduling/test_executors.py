@@ -182,15 +182,15 @@ class TestThreads:
     ) -> None:
         register(lambda: None, "test.short")
         rooms = []
-        for _ in range(5):
+        for _ in range(6):
             rooms.append(threads.room())
             threads.hand_over([claim("test.short") for _ in range(rooms[-1])])
             assert threads.wait(time.monotonic() + 10)
-        assert rooms == [2, 4, 8, 10, 10]
+        assert rooms == [2, 4, 8, 16, 20, 20]
         gate = threading.Event()
         register(lambda: gate.wait(PATIENCE), "test.wait")
         threads.hand_over([claim("test.wait") for _ in range(threads.room())])
-        assert [threads.room() for _ in range(3)] == [5 - 10, 2 - 10, 2 - 10]
+        assert [threads.room() for _ in range(4)] == [10 - 20, 5 - 20, 2 - 20, 2 - 20]
         gate.set()
 
     def test_what_waits_in_the_pool_can_be_taken_back_and_is_never_called(
